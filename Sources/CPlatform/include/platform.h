@@ -1,0 +1,84 @@
+/* What the engine needs of a platform and Swift cannot say: memory whose
+   exhaustion can be answered, locks, conditions, threads, a clock, a log line.
+
+   Everything here may be called from any thread.  Nothing here knows of pagers.  */
+
+#ifndef LIBPAGER_PLATFORM_H
+#define LIBPAGER_PLATFORM_H
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The error codes that the engine names (Swift sees no errno macros without a libc module).  */
+enum {
+    platform_EIO = EIO,
+    platform_ENOSPC = ENOSPC,
+    platform_EDQUOT = EDQUOT,
+    platform_ENOMEM = ENOMEM,
+    platform_EINVAL = EINVAL,
+    platform_EOPNOTSUPP = EOPNOTSUPP,
+    platform_EBUSY = EBUSY,
+    platform_EDEADLK = EDEADLK,
+};
+
+/* Memory.  `size` in bytes; the block is zeroed and aligned to 16 bytes.
+   Returns NULL when memory is exhausted (or when a test says so, see below).  */
+void *platform_allocate(size_t size);
+
+/* Like platform_allocate, for state that must not be lost: where memory is
+   exhausted it waits and tries again until there is some.  Never NULL.  */
+void *platform_allocate_waiting(size_t size);
+
+/* Free a block of the two above; NULL is allowed.  */
+void platform_free(void *block);
+
+/* For tests.  The (n+1)-th allocation from now fails, once; -1: none does.  */
+void platform_fail_allocation(long n);
+
+/* For tests: blocks allocated and not yet freed.  */
+long platform_allocated_blocks(void);
+
+/* Locks and conditions, made in place.  Not recursive.  */
+typedef struct platform_mutex { uintptr_t opaque[6]; } platform_mutex_t;
+typedef struct platform_condition { uintptr_t opaque[8]; } platform_condition_t;
+
+void platform_mutex_init(platform_mutex_t *);
+void platform_mutex_destroy(platform_mutex_t *);
+void platform_mutex_lock(platform_mutex_t *);
+void platform_mutex_unlock(platform_mutex_t *);
+
+void platform_condition_init(platform_condition_t *);
+void platform_condition_destroy(platform_condition_t *);
+/* `milliseconds` < 0: no limit.  Returns 0, or non-zero when the time ran out.
+   May wake without reason.  */
+int platform_condition_wait(platform_condition_t *, platform_mutex_t *, long milliseconds);
+void platform_condition_wake_one(platform_condition_t *);
+void platform_condition_wake_all(platform_condition_t *);
+
+/* Start a detached thread that runs entry(argument).  Returns 0 or an errno.  */
+int platform_thread_start(void (*entry)(void *), void *argument);
+
+/* A per-thread pointer for the library's own use; NULL in a new thread.  */
+void *platform_thread_local(void);
+void platform_set_thread_local(void *);
+
+/* errno of this thread.  */
+void platform_set_errno(int code);
+
+/* Milliseconds of a clock that never goes back.  */
+uint64_t platform_clock_ms(void);
+
+/* One line to the log (standard error), prefixed with the library's name.
+   `format` takes two unsigned long arguments (%lu, %lx).  */
+void platform_log(const char *format, unsigned long a, unsigned long b);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
