@@ -1,0 +1,127 @@
+// Moves that were made from a descriptor before, so that the usual case neither applies the rules nor searches.
+//
+// Guarantees:
+//   - A remembered move leads to the word that `store` would have given, with the payload that came with it; one
+//     whose target was freed is never followed, although the target's number may be in use again: each
+//     descriptor has a serial number that is never used twice.
+//   - Remembering takes no reference and may silently not happen (memory exhausted); it is a cache and no more.
+//   - What is remembered at a descriptor goes with it.
+
+import CPlatform
+
+/// What the caller wants to know again of a move (its effects, encoded).
+struct EdgePayload: Equatable {
+    var a: UInt64 = 0
+    var b: UInt64 = 0
+    var c: UInt64 = 0
+    var d: UInt64 = 0
+}
+
+/// A move from one descriptor to a word.
+struct Edge {
+    /// The event and all else that the move depends on, as the caller encodes it.
+    var key: UInt64 = 0
+    /// The target's serial number; 0 where the target is a direct word.
+    var serial: UInt64 = 0
+    var payload = EdgePayload()
+    /// The target. 0 (which no move leads to): the place is free.
+    var target: UInt32 = 0
+}
+
+struct EdgeHit: Equatable {
+    /// Where it refers to a descriptor, a reference was taken, as by `store`.
+    let word: Word
+    let payload: EdgePayload
+}
+
+/// The edges of one descriptor, in a block of their own: most descriptors of a small object have none.
+struct DescriptorEdges {
+    static let count = 4
+
+    private var first = Edge(), second = Edge(), third = Edge(), fourth = Edge()
+    /// Which edge gives way next, when all are in use.
+    private var victim: UInt32 = 0
+
+    subscript(index: Int) -> Edge {
+        get {
+            switch index {
+            case 0: return first
+            case 1: return second
+            case 2: return third
+            default: return fourth
+            }
+        }
+        set {
+            switch index {
+            case 0: first = newValue
+            case 1: second = newValue
+            case 2: third = newValue
+            default: fourth = newValue
+            }
+        }
+    }
+
+    mutating func nextVictim() -> Int {
+        defer { victim = (victim + 1) % UInt32(DescriptorEdges.count) }
+        return Int(victim)
+    }
+}
+
+extension DescriptorTable {
+    /// The move with this key that was remembered at a descriptor, if its target is still there.
+    /// Takes a reference of the target for the caller.
+    func lookup(_ number: UInt32, key: UInt64) -> EdgeHit? {
+        core.pointee.statistics.edgeLookups += 1
+        guard let edges = descriptor(number).pointer.pointee.edges else { return nil }
+        for index in 0..<DescriptorEdges.count {
+            let edge = edges.pointee[index]
+            if edge.target == 0 || edge.key != key { continue }
+            guard isCurrent(edge) else {
+                edges.pointee[index] = Edge()
+                core.pointee.statistics.staleEdges += 1
+                return nil
+            }
+            let word = Word(loaded: edge.target)
+            if word.isDescriptor { retain(word.descriptor) }
+            core.pointee.statistics.edgeHits += 1
+            return EdgeHit(word: word, payload: edge.payload)
+        }
+        return nil
+    }
+
+    /// Remembers that the event `key` leads from a descriptor to `target`, which is a direct word or refers to a live
+    /// descriptor. A move with the same key is replaced.
+    func remember(_ number: UInt32, key: UInt64, target: Word, payload: EdgePayload) {
+        assert(target != Word.untouched)
+        let pointer = descriptor(number).pointer
+        if pointer.pointee.edges == nil {
+            guard let edges = Memory.allocate(DescriptorEdges.self, 1) else { return }
+            edges.initialize(to: DescriptorEdges())
+            pointer.pointee.edges = edges
+            core.pointee.statistics.descriptorBytes += MemoryLayout<DescriptorEdges>.stride
+        }
+        let edges = pointer.pointee.edges.unsafelyUnwrapped
+        let serial = target.isDescriptor ? descriptor(target.descriptor).pointer.pointee.serial : 0
+        let index = place(edges, key)
+        edges.pointee[index] = Edge(key: key, serial: serial, payload: payload, target: target.raw)
+    }
+
+    /// Where an edge with this key goes: over its predecessor, else into a free or a stale place, else over the
+    /// one whose turn it is.
+    private func place(_ edges: UnsafeMutablePointer<DescriptorEdges>, _ key: UInt64) -> Int {
+        var unused: Int?
+        for index in 0..<DescriptorEdges.count {
+            let edge = edges.pointee[index]
+            if edge.target != 0 && edge.key == key { return index }
+            if unused == nil && (edge.target == 0 || !isCurrent(edge)) { unused = index }
+        }
+        return unused ?? edges.pointee.nextVictim()
+    }
+
+    private func isCurrent(_ edge: Edge) -> Bool {
+        let word = Word(loaded: edge.target)
+        if !word.isDescriptor { return true }
+        guard let target = existing(word.descriptor) else { return false }
+        return target.pointee.serial == edge.serial
+    }
+}
