@@ -1,0 +1,135 @@
+// The rules for what the page's owner, the write-back queue and the translator report.
+
+extension PageProtocol {
+    static func readDone<S: PageState>(_ s: inout S, _ code: Int32, _ writeLock: Bool,
+                                       _ context: Context) -> Effects {
+        assert(s.activity == .pagingIn)
+        let granted = s.writer
+        // Only what this read says counts, unless a client still has the page under an earlier one.
+        if granted != noClient || s.isAccessEmpty { s.isWriteLocked = false }
+        if granted != noClient { return readDoneForSole(&s, granted, code, writeLock, context) }
+
+        if s.isQueueEmpty || !firstCanBeSupplied(s) {
+            // Whom it was read for is gone.
+            var effects = settle(&s, context, evicted: context.hadHolders)
+            effects.data = .discard
+            return effects
+        }
+        if code != 0 { return refuseFirst(&s, s.head.write ? 1 : s.leadingReaders, code) }
+        noteRead(&s)
+        let effects = supplyFirst(&s, .supply, writeLock: writeLock, context)
+        s.isWriteLocked = writeLock
+        return effects
+    }
+
+    /// The client was recorded when it asked, so success without a lock changes nothing: the owner sends the data
+    /// and reports `.sent`.
+    private static func readDoneForSole<S: PageState>(_ s: inout S, _ client: ClientNumber, _ code: Int32,
+                                                      _ writeLock: Bool, _ context: Context) -> Effects {
+        if code != 0 {
+            s.setAccess(.none, of: client)
+            s.error = code
+            s.activity = .sending
+            return Effects(action: .error, client: client, code: code)
+        }
+        noteRead(&s)
+        if writeLock {
+            s.setAccess(.read, of: client)
+            s.isWriteLocked = true
+            // Until it is sent, `.write` marked the access that is on its way; now the activity does.
+            s.activity = .sending
+        }
+        return Effects(action: .supply, client: client, write: !writeLock, precious: context.notify)
+    }
+
+    /// A read succeeded. (Where a version is held, the error is that version's.)
+    private static func noteRead<S: PageState>(_ s: inout S) {
+        if !s.isHeld { s.error = 0 }
+    }
+
+    static func writeDone<S: PageState>(_ s: inout S, _ code: Int32, _ context: Context) -> Effects {
+        assert(s.activity == .pagingOut)
+        if !s.isHeld {
+            noteWritten(&s, code)
+            if !s.isQueueEmpty && firstCanBeSupplied(s) {
+                // Owed to a waiter, written or not: the data is here.
+                return supplyFirst(&s, .supply, writeLock: false, context)
+            }
+        }
+        // Where a newer version is held, its own write tells how the store's copy is.
+        var effects = settle(&s, context, evicted: true)
+        effects.data = .discard
+        return effects
+    }
+
+    private static func noteWritten<S: PageState>(_ s: inout S, _ code: Int32) {
+        // Data that was written once is past the translator's write lock.
+        s.isWriteLocked = false
+        s.error = code
+        s.isInvalid = code != 0
+    }
+
+    static func writtenBack<S: PageState>(_ s: inout S, _ code: Int32, _ context: Context) -> Effects {
+        assert(s.isHeld)
+        noteWritten(&s, code)
+        var effects = Effects.nothing
+        if s.activity != .idle && (code != 0 || !s.isQueueEmpty) {
+            // Somebody waits for this version, or is being sent it: it need not come from the store.
+            effects.held = .keep
+            return effects
+        }
+        s.isHeld = false
+        if s.activity == .idle { effects = settle(&s, context, evicted: true) }
+        effects.held = .drop
+        return effects
+    }
+
+    static func unlockDone<S: PageState>(_ s: inout S, _ code: Int32, _ context: Context) -> Effects {
+        assert(s.activity == .unlocking)
+        let stillAsked = !s.isQueueEmpty && s.head.write && s.access(of: s.head.client) == .read
+        if code == 0 {
+            s.isWriteLocked = false
+            return stillAsked ? permitFirst(&s) : settle(&s, context, evicted: context.hadHolders)
+        }
+        if !stillAsked { return settle(&s, context, evicted: context.hadHolders) }
+        // The flush answers the unlock; the code waits for the client's next request to write.
+        let client = s.head.client
+        s.removeFirst(1)
+        s.isWriteLocked = false
+        s.error = code
+        s.setPendingError(code, of: client)
+        s.setAccess(.revoking, of: client)
+        return flush(&s)
+    }
+
+    static func sent<S: PageState>(_ s: inout S, _ context: Context) -> Effects {
+        assert(s.activity == .sending || s.activity == .pagingIn)
+        var dropped = false
+        if s.isHeld && s.isInvalid && !s.isAccessEmpty {
+            // The version that could not be written is with a client now, precious.
+            s.isHeld = false
+            dropped = true
+        }
+        var effects = settle(&s, context, evicted: context.hadHolders)
+        if dropped { effects.held = .drop }
+        return effects
+    }
+
+    static func notified<S: PageState>(_ s: inout S, _ context: Context) -> Effects {
+        assert(s.activity == .notifying)
+        s.error = 0
+        return settle(&s, context, evicted: false)
+    }
+
+    static func offered<S: PageState>(_ s: inout S, _ client: ClientNumber, _ write: Bool, _ writeLock: Bool,
+                                      _ context: Context) -> Effects {
+        let free = write ? s.isAccessEmpty : s.writer == noClient && s.access(of: client) == .none
+        if !free || s.activity != .idle || s.isHeld || s.isInvalid {
+            return Effects(refusal: .offerNotWanted)
+        }
+        s.setAccess(write ? .write : .read, of: client)
+        if writeLock { s.isWriteLocked = true }
+        s.activity = .sending
+        return Effects(action: .supply, client: client, write: write, precious: context.notify)
+    }
+}
