@@ -1,0 +1,119 @@
+/* fault.c: allocation, and faults that tests inject into it, into pages and into sending.
+
+   With nothing injected each check is one relaxed load. */
+
+#include "internal.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+struct countdown {
+    _Atomic bool armed;
+    pthread_mutex_t lock;
+    unsigned skip, count;
+};
+
+static struct countdown memory = { .lock = PTHREAD_MUTEX_INITIALIZER };
+static struct countdown pages = { .lock = PTHREAD_MUTEX_INITIALIZER };
+static struct countdown sends = { .lock = PTHREAD_MUTEX_INITIALIZER };
+static struct hostmach_fault send_fault; /* guarded by sends.lock */
+static _Atomic unsigned struck;
+
+static void
+arm (struct countdown *countdown, unsigned skip, unsigned count)
+{
+    pthread_mutex_lock (&countdown->lock);
+    countdown->skip = skip;
+    countdown->count = count;
+    atomic_store (&countdown->armed, count != 0);
+    pthread_mutex_unlock (&countdown->lock);
+}
+
+/* With the lock held. */
+static bool
+strikes_locked (struct countdown *countdown)
+{
+    if (countdown->count == 0)
+        return false;
+    if (countdown->skip != 0) {
+        countdown->skip--;
+        return false;
+    }
+    if (countdown->count != ~0u && --countdown->count == 0)
+        atomic_store (&countdown->armed, false);
+    atomic_fetch_add (&struck, 1);
+    return true;
+}
+
+static bool
+strikes (struct countdown *countdown)
+{
+    if (!atomic_load_explicit (&countdown->armed, memory_order_relaxed))
+        return false;
+    pthread_mutex_lock (&countdown->lock);
+    bool result = strikes_locked (countdown);
+    pthread_mutex_unlock (&countdown->lock);
+    return result;
+}
+
+void *
+ipc_alloc (size_t size)
+{
+    return strikes (&memory) ? NULL : malloc (size);
+}
+
+void
+ipc_free (void *block)
+{
+    free (block);
+}
+
+bool
+ipc_fault_vm (void)
+{
+    return strikes (&pages);
+}
+
+mach_msg_return_t
+ipc_fault_send (mach_msg_id_t id)
+{
+    if (!atomic_load_explicit (&sends.armed, memory_order_relaxed))
+        return MACH_MSG_SUCCESS;
+    mach_msg_return_t result = MACH_MSG_SUCCESS;
+    pthread_mutex_lock (&sends.lock);
+    if ((send_fault.task == NULL || send_fault.task == hostmach_current ())
+        && (send_fault.id == 0 || send_fault.id == id) && strikes_locked (&sends))
+        result = send_fault.error;
+    pthread_mutex_unlock (&sends.lock);
+    return result;
+}
+
+void
+hostmach_fail_send (const struct hostmach_fault *fault)
+{
+    pthread_mutex_lock (&sends.lock);
+    if (fault != NULL)
+        send_fault = *fault;
+    sends.skip = fault != NULL ? fault->skip : 0;
+    sends.count = fault != NULL ? fault->count : 0;
+    atomic_store (&sends.armed, sends.count != 0);
+    pthread_mutex_unlock (&sends.lock);
+}
+
+void
+hostmach_fail_memory (unsigned skip, unsigned count)
+{
+    arm (&memory, skip, count);
+}
+
+void
+hostmach_fail_vm (unsigned skip, unsigned count)
+{
+    arm (&pages, skip, count);
+}
+
+unsigned
+hostmach_faults_struck (void)
+{
+    return atomic_load (&struck);
+}
