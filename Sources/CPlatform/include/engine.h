@@ -1,0 +1,91 @@
+/* What the engine sees of Mach, of libports and of the translator, in one place for Swift's importer, and what
+   C and Swift give each other.  The Mach API is the platform's own (<mach.h>).  */
+
+#ifndef LIBPAGER_ENGINE_H
+#define LIBPAGER_ENGINE_H
+
+#include <mach.h>
+#include <mach/memory_object.h>
+#include <mach/notify.h>
+#include <mach/vm_prot.h>
+
+#include <hurd/pager.h>
+#include <hurd/ports.h>
+#include <pager/extensions.h>
+
+#include "platform.h"
+
+typedef struct pager *pager_t;
+
+/* ---- Server routines, called by MIG's stubs (server.c compares these with MIG's own header) ---- */
+
+kern_return_t _pager_S_memory_object_init(pager_t, mach_port_t control, mach_port_t name, vm_size_t page_size);
+kern_return_t _pager_S_memory_object_terminate(pager_t, mach_port_t control, mach_port_t name);
+kern_return_t _pager_S_memory_object_data_request(pager_t, mach_port_t control, vm_offset_t offset,
+                                                  vm_size_t length, vm_prot_t desired_access);
+kern_return_t _pager_S_memory_object_data_unlock(pager_t, mach_port_t control, vm_offset_t offset,
+                                                 vm_size_t length, vm_prot_t desired_access);
+kern_return_t _pager_S_memory_object_data_return(pager_t, mach_port_t control, vm_offset_t offset, vm_offset_t data,
+                                                 mach_msg_type_number_t count, boolean_t dirty,
+                                                 boolean_t kernel_copy);
+kern_return_t _pager_S_memory_object_lock_completed(pager_t, mach_port_t control, vm_offset_t offset,
+                                                    vm_size_t length);
+kern_return_t _pager_S_memory_object_change_completed(pager_t, boolean_t may_cache,
+                                                      memory_object_copy_strategy_t copy_strategy);
+
+/* Weak: a translator may define its own.  The receive right NEW_MEMORY_OBJECT is the callee's.  */
+kern_return_t _pager_S_memory_object_copy(pager_t, mach_port_t control, vm_offset_t offset, vm_size_t length,
+                                          mach_port_t new_memory_object);
+kern_return_t _pager_S_memory_object_supply_completed(pager_t, mach_port_t control, vm_offset_t offset,
+                                                      vm_size_t length, kern_return_t result,
+                                                      vm_offset_t error_offset);
+
+/* The pager for which the calling worker has a message (Swift).  */
+pager_t pager_message_target(mach_port_t port);
+
+/* Counts and logs a refusal on behalf of a C hook (Swift).  */
+void pager_refuse_copy(pager_t);
+void pager_refuse_supply_completed(pager_t);
+
+/* ---- Messages (server.c) ---- */
+
+/* Receive one message from PORT_SET into BUFFER of SIZE bytes.  A message that is larger stays queued:
+   MACH_RCV_TOO_LARGE, and *NEEDED says how large it is.  LARGE 0: such a message is destroyed, and BUFFER gets
+   its header.  */
+mach_msg_return_t pager_receive(mach_msg_header_t *buffer, mach_msg_size_t size, mach_port_t port_set, int large,
+                                mach_msg_size_t *needed);
+extern const mach_msg_return_t pager_receive_too_large;
+
+/* Give MESSAGE to the memory object server.  0: the id is not one of its own.  A message that the server refuses, or
+   whose id nobody knows, has its rights and memory released by pager_finish_message.  */
+int pager_serve_message(mach_msg_header_t *message, mach_msg_header_t *reply);
+int pager_serve_notification(mach_msg_header_t *message, mach_msg_header_t *reply);
+void pager_finish_message(mach_msg_header_t *message, mach_msg_header_t *reply, int served);
+/* The port that MESSAGE came to.  */
+mach_port_t pager_message_port(const mach_msg_header_t *message);
+/* MESSAGE is a dead-name notification: *NAME gets the name.  */
+int pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name);
+
+/* Send the message without content ID to PORT, of which the caller has the receive right.  */
+mach_msg_return_t pager_send_marker(mach_port_t port, mach_msg_id_t id);
+
+/* The same, but gives up at once where it would wait.  */
+mach_msg_return_t pager_try_send_marker(mach_port_t port, mach_msg_id_t id);
+/* A receive right in PORT_SET for markers.  */
+kern_return_t pager_make_marker_port(mach_port_t port_set, mach_port_t *port);
+
+/* Request, or cancel (NOTIFY null), a dead-name notification.  A right that was registered before is released.  */
+kern_return_t pager_request_dead_name(mach_port_t name, mach_port_t notify);
+
+/* A proxy for the object with this receive right, read-only and as large as can be.  */
+kern_return_t pager_make_read_only_proxy(mach_port_t object, mach_port_t *proxy);
+
+/* NAME is a receive right as well (a client in our own task).  */
+int pager_has_receive_right(mach_port_t name);
+
+/* Give up one user reference of the receive right NAME.  */
+void pager_drop_receive_right(mach_port_t name);
+
+mach_port_t pager_port_of(void *port_info);
+
+#endif

@@ -1,0 +1,142 @@
+/* Messages: what needs Mach's macros, MIG's generated header, or a message's layout.  */
+
+#include <string.h>
+
+#include "engine.h"
+/* Declares the routines a second time: the compiler compares.  */
+#include "memory_object_S.h"
+
+const mach_msg_return_t pager_receive_too_large = MACH_RCV_TOO_LARGE;
+
+mach_msg_return_t
+pager_receive(mach_msg_header_t *buffer, mach_msg_size_t size, mach_port_t port_set, int large,
+              mach_msg_size_t *needed)
+{
+    mach_msg_return_t result = mach_msg(buffer, MACH_RCV_MSG | (large ? MACH_RCV_LARGE : 0), 0, size, port_set,
+                                        MACH_MSG_TIMEOUT_NONE, MACH_PORT_NULL);
+    if (result == MACH_RCV_TOO_LARGE)
+        *needed = buffer->msgh_size;
+    return result;
+}
+
+int
+pager_serve_message(mach_msg_header_t *message, mach_msg_header_t *reply)
+{
+    mig_routine_t routine = _pager_memory_object_server_routine(message);
+    if (!routine)
+        return 0;
+    mig_reply_header_t *out = (mig_reply_header_t *) reply;
+    memset(out, 0, sizeof *out);
+    out->RetCode = KERN_SUCCESS;
+    routine(message, reply);
+    return 1;
+}
+
+int
+pager_serve_notification(mach_msg_header_t *message, mach_msg_header_t *reply)
+{
+    return ports_notify_server(message, reply);
+}
+
+void
+pager_finish_message(mach_msg_header_t *message, mach_msg_header_t *reply, int served)
+{
+    /* Nothing here replies: all requests are one-way.  A reply right that came all the same is released.  */
+    kern_return_t code = served ? ((mig_reply_header_t *) reply)->RetCode : MIG_BAD_ID;
+    if (code != KERN_SUCCESS && code != MIG_NO_REPLY)
+        mach_msg_destroy(message);
+    else if (MACH_PORT_VALID(message->msgh_remote_port))
+        mach_port_deallocate(mach_task_self(), message->msgh_remote_port);
+}
+
+mach_port_t
+pager_message_port(const mach_msg_header_t *message)
+{
+    return message->msgh_local_port;
+}
+
+int
+pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name)
+{
+    if (message->msgh_id != MACH_NOTIFY_DEAD_NAME
+        || message->msgh_size < sizeof(mach_dead_name_notification_t))
+        return 0;
+    *name = ((const mach_dead_name_notification_t *) message)->not_port;
+    return 1;
+}
+
+static mach_msg_return_t
+send_marker(mach_port_t port, mach_msg_id_t id, mach_msg_option_t option)
+{
+    mach_msg_header_t message = {
+        .msgh_bits = MACH_MSGH_BITS(MACH_MSG_TYPE_MAKE_SEND_ONCE, 0),
+        .msgh_size = sizeof message,
+        .msgh_remote_port = port,
+        .msgh_id = id,
+    };
+    return mach_msg(&message, MACH_SEND_MSG | option, sizeof message, 0, MACH_PORT_NULL, 0, MACH_PORT_NULL);
+}
+
+mach_msg_return_t
+pager_send_marker(mach_port_t port, mach_msg_id_t id)
+{
+    return send_marker(port, id, 0);
+}
+
+mach_msg_return_t
+pager_try_send_marker(mach_port_t port, mach_msg_id_t id)
+{
+    return send_marker(port, id, MACH_SEND_TIMEOUT);
+}
+
+kern_return_t
+pager_make_marker_port(mach_port_t port_set, mach_port_t *port)
+{
+    kern_return_t result = mach_port_allocate(mach_task_self(), MACH_PORT_RIGHT_RECEIVE, port);
+    if (result != KERN_SUCCESS)
+        return result;
+    mach_port_set_qlimit(mach_task_self(), *port, MACH_PORT_QLIMIT_MAX);
+    result = mach_port_move_member(mach_task_self(), *port, port_set);
+    if (result != KERN_SUCCESS)
+        pager_drop_receive_right(*port);
+    return result;
+}
+
+kern_return_t
+pager_request_dead_name(mach_port_t name, mach_port_t notify)
+{
+    mach_port_t previous = MACH_PORT_NULL;
+    kern_return_t result = mach_port_request_notification(mach_task_self(), name, MACH_NOTIFY_DEAD_NAME, 1, notify,
+                                                          MACH_MSG_TYPE_MAKE_SEND_ONCE, &previous);
+    if (result == KERN_SUCCESS && MACH_PORT_VALID(previous))
+        mach_port_deallocate(mach_task_self(), previous);
+    return result;
+}
+
+kern_return_t
+pager_make_read_only_proxy(mach_port_t object, mach_port_t *proxy)
+{
+    vm_offset_t zero = 0;
+    vm_size_t everything = (vm_size_t) -1;
+    return memory_object_create_proxy(mach_task_self(), VM_PROT_READ | VM_PROT_EXECUTE, &object,
+                                      MACH_MSG_TYPE_MAKE_SEND, 1, &zero, 1, &zero, 1, &everything, 1, proxy);
+}
+
+int
+pager_has_receive_right(mach_port_t name)
+{
+    mach_port_type_t type = 0;
+    return mach_port_type(mach_task_self(), name, &type) == KERN_SUCCESS && (type & MACH_PORT_TYPE_RECEIVE);
+}
+
+void
+pager_drop_receive_right(mach_port_t name)
+{
+    mach_port_mod_refs(mach_task_self(), name, MACH_PORT_RIGHT_RECEIVE, -1);
+}
+
+mach_port_t
+pager_port_of(void *port_info)
+{
+    return ((struct port_info *) port_info)->port_right;
+}

@@ -1,0 +1,91 @@
+// pager_create, pager_create_alloc, and what one asks of a pager as such.
+
+import CPlatform
+import Synchronization
+
+/// `userSize`: bytes for the translator's data, where the library allocates them.
+private func create(_ user: OpaquePointer?, _ userSize: Int, _ bucket: UnsafeMutablePointer<port_bucket>?,
+                    _ mayCache: boolean_t, _ copyStrategy: memory_object_copy_strategy_t,
+                    _ notify: boolean_t) -> OpaquePointer? {
+    guard let bucket else {
+        platform_set_errno(Errno.invalid)
+        return nil
+    }
+    guard let pagerClass = PagerClass.get(), let parts = PagerObject.Parts.create() else {
+        platform_set_errno(Errno.noMemory)
+        return nil
+    }
+    let (size, overflow) = PagerObject.userOffset.addingReportingOverflow(userSize)
+    var port: UnsafeMutableRawPointer?
+    let error = overflow ? Errno.noMemory : withUnsafeMutablePointer(to: &port) {
+        ports_create_port_noinstall(pagerClass, bucket, size, $0)
+    }
+    guard error == 0, let port else {
+        parts.destroy()
+        platform_set_errno(error == 0 ? Errno.noMemory : error)
+        return nil
+    }
+    if userSize > 0 { (port + PagerObject.userOffset).initializeMemory(as: UInt8.self, repeating: 0, count: userSize) }
+    let data = user ?? (userSize >= 0 ? OpaquePointer(port + PagerObject.userOffset) : nil)
+    PagerObject.initialize(port, parts, user: data, mayCache: mayCache,
+                           copyStrategy: copyStrategy, notify: notify != 0)
+    // Now that it is whole, messages may come.
+    _ = mach_port_move_member(mach_task_self(), pager_port_of(port), bucket.pointee.portset)
+    return OpaquePointer(port)
+}
+
+@_cdecl("pager_create") @implementation
+public func pager_create(_ u_pager: OpaquePointer!, _ bucket: UnsafeMutablePointer<port_bucket>!,
+                         _ may_cache: boolean_t, _ copy_strategy: memory_object_copy_strategy_t,
+                         _ notify_on_evict: boolean_t) -> OpaquePointer! {
+    create(u_pager, -1, bucket, may_cache, copy_strategy, notify_on_evict)
+}
+
+@_cdecl("pager_create_alloc") @implementation
+public func pager_create_alloc(_ u_pager_size: Int, _ bucket: UnsafeMutablePointer<port_bucket>!,
+                               _ may_cache: boolean_t, _ copy_strategy: memory_object_copy_strategy_t,
+                               _ notify_on_evict: boolean_t) -> OpaquePointer! {
+    create(nil, u_pager_size, bucket, may_cache, copy_strategy, notify_on_evict)
+}
+
+@_cdecl("pager_get_upi") @implementation
+public func pager_get_upi(_ pager: OpaquePointer!) -> OpaquePointer! { PagerObject.of(pager).pointee.user }
+
+@_cdecl("pager_get_port") @implementation
+public func pager_get_port(_ pager: OpaquePointer!) -> mach_port_t {
+    ports_get_right(UnsafeMutableRawPointer(pager))
+}
+
+@_cdecl("pager_create_ro_port") @implementation
+public func pager_create_ro_port(_ pager: OpaquePointer!) -> mach_port_t {
+    // The proxy's send right is one that libports must know of.
+    let port = ports_get_right(UnsafeMutableRawPointer(pager))
+    var proxy: mach_port_t = 0
+    let result = port == 0 ? KERN_INVALID_NAME : pager_make_read_only_proxy(port, &proxy)
+    if result == 0 { return proxy }
+    platform_set_errno(result == KERN_RESOURCE_SHORTAGE ? Errno.noMemory : Errno.invalid)
+    return 0
+}
+
+@_cdecl("pager_change_attributes") @implementation
+public func pager_change_attributes(_ pager: OpaquePointer!, _ may_cache: boolean_t,
+                                    _ copy_strategy: memory_object_copy_strategy_t, _ wait: Int32) {
+    PagerObject.of(pager).changeAttributes(mayCache: may_cache, copyStrategy: copy_strategy, wait: wait != 0)
+}
+
+@_cdecl("pager_shutdown") @implementation
+public func pager_shutdown(_ pager: OpaquePointer!) { PagerObject.of(pager).shutDown() }
+
+@_cdecl("pager_get_error") @implementation
+public func pager_get_error(_ pager: OpaquePointer!, _ address: vm_address_t) -> error_t {
+    let pager = PagerObject.of(pager)
+    guard let slot = pager.pointee.map.word(at: pager.page(address)) else { return 0 }
+    let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
+    if !word.isDescriptor { return WordState(word).error }
+    pager.pointee.monitor.lock()
+    defer { pager.pointee.monitor.unlock() }
+    // Under the lock it is still a descriptor, or has become a direct word.
+    let current = Word(loaded: slot.pointee.load(ordering: .acquiring))
+    if !current.isDescriptor { return WordState(current).error }
+    return pager.pointee.descriptors.descriptor(current.descriptor).content.error
+}

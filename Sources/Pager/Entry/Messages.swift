@@ -1,0 +1,102 @@
+// The routines of subsystem memory_object, as MIG's server stubs call them.
+//
+// Each message that names the control port adds a reference to our send right: it is released here, except for the
+// one of `init`, which stays as long as the client.
+
+import CPlatform
+import Synchronization
+
+/// The client that a message is from, with the message's reference to its control port released.
+@inline(__always)
+private func sender(_ pager: PagerPointer, _ control: mach_port_t, _ offset: vm_offset_t) -> ClientPointer? {
+    let client = pager.client(control, offset)
+    // Under the name that the port has now.
+    let name = client.map { $0.pointee.control.load(ordering: .relaxed) } ?? control
+    _ = mach_port_deallocate(mach_task_self(), name)
+    if client == nil { pager.takenIn() }
+    return client
+}
+
+@_cdecl("pager_message_target") @implementation
+public func pager_message_target(_ port: mach_port_t) -> OpaquePointer! {
+    guard let target = Worker.current?.pointee.target else { return nil }
+    return OpaquePointer(target.pointee.port)
+}
+
+@_cdecl("_pager_S_memory_object_init") @implementation
+public func _pager_S_memory_object_init(_ pager: OpaquePointer!, _ control: mach_port_t, _ name: mach_port_t,
+                                        _ page_size: vm_size_t) -> kern_return_t {
+    PagerObject.of(pager).takeInit(control, name, page_size)
+    return KERN_SUCCESS
+}
+
+@_cdecl("_pager_S_memory_object_terminate") @implementation
+public func _pager_S_memory_object_terminate(_ pager: OpaquePointer!, _ control: mach_port_t,
+                                             _ name: mach_port_t) -> kern_return_t {
+    PagerObject.of(pager).takeTerminate(control, name)
+    return KERN_SUCCESS
+}
+
+@_cdecl("_pager_S_memory_object_data_request") @implementation
+public func _pager_S_memory_object_data_request(_ pager: OpaquePointer!, _ control: mach_port_t,
+                                                _ offset: vm_offset_t, _ length: vm_size_t,
+                                                _ desired_access: vm_prot_t) -> kern_return_t {
+    let pager = PagerObject.of(pager)
+    if let client = sender(pager, control, offset) {
+        pager.takeRequest(client, offset, length, write: desired_access & VM_PROT_WRITE != 0)
+    }
+    return KERN_SUCCESS
+}
+
+@_cdecl("_pager_S_memory_object_data_unlock") @implementation
+public func _pager_S_memory_object_data_unlock(_ pager: OpaquePointer!, _ control: mach_port_t,
+                                               _ offset: vm_offset_t, _ length: vm_size_t,
+                                               _ desired_access: vm_prot_t) -> kern_return_t {
+    let pager = PagerObject.of(pager)
+    if let client = sender(pager, control, offset) { pager.takeUnlock(client, offset, length) }
+    return KERN_SUCCESS
+}
+
+@_cdecl("_pager_S_memory_object_data_return") @implementation
+public func _pager_S_memory_object_data_return(_ pager: OpaquePointer!, _ control: mach_port_t,
+                                               _ offset: vm_offset_t, _ data: vm_offset_t,
+                                               _ count: mach_msg_type_number_t, _ dirty: boolean_t,
+                                               _ kernel_copy: boolean_t) -> kern_return_t {
+    let pager = PagerObject.of(pager)
+    let bytes = vm_size_t(count)
+    guard let client = sender(pager, control, offset) else {
+        if count > 0 { _ = vm_deallocate(mach_task_self(), data, bytes) }
+        return KERN_SUCCESS
+    }
+    guard let pages = pager.wholePages(offset, bytes), UInt64(data) & (pager.pageSize - 1) == 0 else {
+        if count > 0 { _ = vm_deallocate(mach_task_self(), data, bytes) }
+        pager.takenIn()
+        return KERN_SUCCESS
+    }
+    pager.takeReturn(client.pointee.number, pages.lowerBound, data,
+                     Int(pages.upperBound - pages.lowerBound) + 1, dirty: dirty != 0, keepsCopy: kernel_copy != 0)
+    return KERN_SUCCESS
+}
+
+@_cdecl("_pager_S_memory_object_lock_completed") @implementation
+public func _pager_S_memory_object_lock_completed(_ pager: OpaquePointer!, _ control: mach_port_t,
+                                                  _ offset: vm_offset_t, _ length: vm_size_t) -> kern_return_t {
+    let pager = PagerObject.of(pager)
+    if let client = sender(pager, control, offset) {
+        pager.takeLockCompleted(client.pointee.number, offset, length)
+    }
+    return KERN_SUCCESS
+}
+
+@_cdecl("_pager_S_memory_object_change_completed") @implementation
+public func _pager_S_memory_object_change_completed(_ pager: OpaquePointer!, _ may_cache: boolean_t,
+                                                    _ copy_strategy: memory_object_copy_strategy_t) -> kern_return_t {
+    PagerObject.of(pager).takeChangeCompleted(may_cache, copy_strategy)
+    return KERN_SUCCESS
+}
+
+@_cdecl("pager_refuse_copy") @implementation
+public func pager_refuse_copy(_ pager: OpaquePointer!) { PagerObject.of(pager).refuse(.copyStrategyCall) }
+
+@_cdecl("pager_refuse_supply_completed") @implementation
+public func pager_refuse_supply_completed(_ pager: OpaquePointer!) { PagerObject.of(pager).refuse(.straySupplyCompleted) }

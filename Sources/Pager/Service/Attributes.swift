@@ -1,0 +1,81 @@
+// pager_change_attributes.
+//
+// `change_completed` does not say which client it is from. So where somebody waits, one client is asked at a time, by one
+// caller at a time: whatever answer comes is that client's.
+
+import CPlatform
+import Synchronization
+
+/// Locked.
+struct AttributeChange {
+    /// A caller is at it.
+    var isBusy = false
+    /// The client that was asked and has not answered, or `noClient`.
+    var asked = noClient
+
+    mutating func clientGone(_ number: ClientNumber) {
+        if asked == number { asked = noClient }
+    }
+}
+
+extension UnsafeMutablePointer where Pointee == PagerObject {
+    func changeAttributes(mayCache: boolean_t, copyStrategy: memory_object_copy_strategy_t, wait: Bool) {
+        let waiting = wait ? Worker.beginWait() : false
+        defer { if wait { Worker.endWait(waiting) } }
+        pointee.monitor.lock()
+        if wait {
+            while pointee.attributeChange.isBusy { _ = pointee.monitor.wait() }
+            pointee.attributeChange.isBusy = true
+        }
+        pointee.mayCache = mayCache
+        pointee.copyStrategy = copyStrategy
+        pointee.monitor.unlock()
+
+        var number: ClientNumber = 0
+        while number < clientNumbersUsed() {
+            let client = pointee.clients.client(number)
+            if client.pointee.attached.load(ordering: .acquiring) != 0 && client.acquire() {
+                tell(client, mayCache, copyStrategy, wait)
+                release(client)
+            }
+            number += 1
+        }
+        if !wait { return }
+        pointee.monitor.lock()
+        pointee.attributeChange.isBusy = false
+        pointee.monitor.wakeAll()
+        pointee.monitor.unlock()
+    }
+
+    private func tell(_ client: ClientPointer, _ mayCache: boolean_t, _ copyStrategy: memory_object_copy_strategy_t,
+                      _ wait: Bool) {
+        let control = client.pointee.control.load(ordering: .relaxed)
+        if !wait {
+            let result = memory_object_change_attributes(control, mayCache, copyStrategy, 0)
+            if result != 0 { noteSendFailure(0, result) }
+            return
+        }
+        pointee.monitor.lock()
+        pointee.attributeChange.asked = client.pointee.number
+        pointee.monitor.unlock()
+        let result = memory_object_change_attributes(control, mayCache, copyStrategy, portName)
+        if result != 0 { noteSendFailure(0, result) }
+        pointee.monitor.lock()
+        // Its end, should it have begun before it was noted as asked, is seen here; a later one wakes us.
+        if result != 0 || client.pointee.attached.load(ordering: .sequentiallyConsistent) == 0 {
+            pointee.attributeChange.asked = noClient
+        }
+        while pointee.attributeChange.asked != noClient { _ = pointee.monitor.wait() }
+        pointee.monitor.unlock()
+    }
+
+    func takeChangeCompleted(_ mayCache: boolean_t, _ copyStrategy: memory_object_copy_strategy_t) {
+        pointee.monitor.lock()
+        let asked = pointee.attributeChange.asked != noClient
+        pointee.attributeChange.asked = noClient
+        if asked { pointee.monitor.wakeAll() }
+        pointee.monitor.unlock()
+        takenIn()
+        if !asked { refuse(.strayChangeCompleted, UInt64(mayCache), UInt64(UInt32(bitPattern: copyStrategy))) }
+    }
+}

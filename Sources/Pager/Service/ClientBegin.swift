@@ -1,0 +1,101 @@
+// `memory_object_init`: a kernel maps the object.
+
+import CPlatform
+import Synchronization
+
+extension UnsafeMutablePointer where Pointee == PagerObject {
+    /// Takes over one reference each of the two send rights.
+    func takeInit(_ control: mach_port_t, _ name: mach_port_t, _ clientPageSize: vm_size_t) {
+        if clientPageSize != vm_page_size {
+            refuse(.badPageSize, UInt64(clientPageSize), UInt64(vm_page_size))
+            return turnAway(control, name, destroy: true)
+        }
+        if pointee.closing.load(ordering: .acquiring) != 0 {
+            refuse(.closing)
+            return turnAway(control, name, destroy: true)
+        }
+        // Not by a former name: that is free, and may be the new client's.
+        pointee.monitor.lock()
+        let known = pointee.clients.searchPresent(control)
+        pointee.monitor.unlock()
+        if let known, known.pointee.attached.load(ordering: .acquiring) != 0 {
+            refuse(.secondInit, UInt64(control), UInt64(known.pointee.number))
+            return turnAway(control, name, destroy: false)
+        }
+        guard let client = attach(control, name) else {
+            refuse(.noMemory)
+            return turnAway(control, name, destroy: true)
+        }
+        pointee.monitor.lock()
+        let mayCache = pointee.mayCache, copyStrategy = pointee.copyStrategy
+        pointee.monitor.unlock()
+        takenIn()
+        if !client.acquire() { return }
+        let port = client.pointee.control.load(ordering: .relaxed)
+        let result = memory_object_ready(port, mayCache, copyStrategy)
+        release(client)
+        if result != 0 { noteSendFailure(0, result) }
+    }
+
+    /// The kernel is told that it will not be served, so that it does not wait.
+    private func turnAway(_ control: mach_port_t, _ name: mach_port_t, destroy: Bool) {
+        takenIn()
+        if destroy { _ = memory_object_destroy(control, KERN_FAILURE) }
+        _ = mach_port_deallocate(mach_task_self(), control)
+        if name != 0 { _ = mach_port_deallocate(mach_task_self(), name) }
+    }
+
+    private func attach(_ control: mach_port_t, _ name: mach_port_t) -> ClientPointer? {
+        pointee.monitor.lock()
+        // Room for all clients in the scratch states, so that no transition fails for want of it.
+        guard pointee.descriptors.reserve(clients: Int(pointee.clients.used) + 1),
+              let client = pointee.clients.allocate() else {
+            pointee.monitor.unlock()
+            return nil
+        }
+        // A name from before a renaming that comes again means the new client: all messages under the old one have been
+        // taken in, since they were received before this one.
+        if let former = pointee.clients.search(control) { pointee.clients.forgetFormerControl(former) }
+        pointee.monitor.unlock()
+
+        let number = client.pointee.number
+        var port = control
+        if number < WordLayout.clients && pager_has_receive_right(control) == 0 {
+            // (A client in our own task must not lose the name of its receive right.)
+            let wanted = pointee.clients.core.pointee.base + number
+            if mach_port_rename(mach_task_self(), control, wanted) == 0 { port = wanted }
+        }
+        // A port that is dead already announces that at once.
+        _ = pager_request_dead_name(port, portName)
+
+        pointee.monitor.lock()
+        client.pointee.name = name
+        if port != control {
+            client.pointee.formerControl = control
+            pointee.clients.core.pointee.formerControls.wrappingAdd(1, ordering: .relaxed)
+        }
+        if number >= ClientTable.firstChunk { pointee.clients.index(client, port) }
+        client.pointee.references.store(1, ordering: .relaxed)
+        client.pointee.control.store(port, ordering: .releasing)
+        client.pointee.attached.store(1, ordering: .sequentiallyConsistent)
+        pointee.clients.core.pointee.attached.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        pointee.monitor.unlock()
+        return client
+    }
+}
+
+extension ClientTable {
+    /// Locked.
+    func index(_ client: ClientPointer, _ control: mach_port_t) {
+        core.pointee.index.insert(UnsafeMutableRawPointer(client).assumingMemoryBound(to: HashLink.self),
+                                  UInt64(control))
+        client.pointee.isIndexed = true
+    }
+
+    /// Locked.
+    func forgetFormerControl(_ client: ClientPointer) {
+        if client.pointee.formerControl == 0 { return }
+        client.pointee.formerControl = 0
+        core.pointee.formerControls.wrappingSubtract(1, ordering: .relaxed)
+    }
+}

@@ -1,0 +1,83 @@
+// A client goes: `memory_object_terminate`, its control port dies, or it is given up.
+
+import CPlatform
+import Synchronization
+
+extension UnsafeMutablePointer where Pointee == PagerObject {
+    /// What the client says is refused from now on, and nobody waits for it. false: it was gone already.
+    /// `endClient` must follow, after the turn has passed.
+    func detach(_ client: ClientPointer) -> Bool {
+        if client.pointee.attached.exchange(0, ordering: .sequentiallyConsistent) == 0 { return false }
+        pointee.clients.core.pointee.attached.wrappingSubtract(1, ordering: .sequentiallyConsistent)
+        pointee.monitor.lock()
+        pointee.clients.forgetFormerControl(client)
+        forgetRequestsLocked(client.pointee.number)
+        pointee.attributeChange.clientGone(client.pointee.number)
+        pointee.monitor.wakeAll()
+        pointee.monitor.unlock()
+        return true
+    }
+
+    /// The lock requests that it did not answer: users who wait for it wait for one less; the pages notice by themselves.
+    private func forgetRequestsLocked(_ number: ClientNumber) {
+        var entry = pointee.ledger.first
+        while let candidate = entry {
+            entry = candidate.pointee.next
+            // One that is answered and being swept goes when that is done.
+            if candidate.pointee.client != number || candidate.pointee.state == .sweeping { continue }
+            let operation = candidate.pointee.request.operation
+            forgetLocked(candidate)
+            if let operation { finishLocked(operation) }
+        }
+    }
+
+    /// Every page forgets the client; then its number and its names are free. Others are served meanwhile.
+    func endClient(_ client: ClientPointer) {
+        let number = client.pointee.number
+        pointee.map.forEachWord(in: 0...UInt64.max) { page, slot in
+            let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
+            if !word.isDescriptor {
+                let state = WordState(word)
+                if state.access(of: number) == .none && state.isQueueEmpty { return }
+            }
+            perform(page, transition(page, .clientGone(number), context()))
+        }
+        release(client)
+    }
+
+    /// Both are receive rights now: the kernel gave its ports up.
+    func takeTerminate(_ control: mach_port_t, _ name: mach_port_t) {
+        let client = pointee.clients.find(control) ?? searchClient(control)
+        let known = client.map { detach($0) } ?? false
+        takenIn()
+        // The port's death must not be announced: we know.
+        _ = pager_request_dead_name(control, 0)
+        pager_drop_receive_right(control)
+        if name != 0 { pager_drop_receive_right(name) }
+        if known, let client {
+            endClient(client)
+        } else {
+            refuse(.unknownControl, 0, UInt64(control))
+        }
+    }
+
+    /// `name` was a send right and is a dead name now; the notification brought one more reference of it.
+    func takeDeadName(_ name: mach_port_t) {
+        let client = pointee.clients.find(name) ?? searchClient(name)
+        let known = client.map { detach($0) } ?? false
+        takenIn()
+        _ = mach_port_deallocate(mach_task_self(), name)
+        if known, let client { endClient(client) }
+    }
+
+    /// It does not answer: go on without it.
+    func giveUp(_ client: ClientPointer) {
+        if !client.acquire() { return }
+        if detach(client) {
+            refuse(.clientGivenUp, UInt64(client.pointee.number))
+            _ = memory_object_destroy(client.pointee.control.load(ordering: .relaxed), KERN_FAILURE)
+            endClient(client)
+        }
+        release(client)
+    }
+}

@@ -1,0 +1,84 @@
+// Whose turn it is to call the translator.
+//
+// By default one callback of an object runs at a time, in the order of the requests; a translator may let several
+// pager_read_page run at once, beside one other callback. One atomic word says what runs and whether jobs wait:
+//
+//   bits 0-15  reads that run
+//   bit  16    another callback runs
+//   bit  31    jobs wait (changes under the lock only)
+//
+// A thread that may start needs no lock. Who may not, leaves a job; who ends takes the next job along. While jobs wait nobody
+// overtakes them. The executor is held from before the callback until what follows from it is done.
+
+import CPlatform
+import Synchronization
+
+enum Executor {
+    static let readsMask: UInt32 = 0xffff
+    static let other: UInt32 = 1 << 16
+    static let waiting: UInt32 = 1 << 31
+
+    @inline(__always)
+    static func unit(_ action: Action) -> UInt32 { action == .read ? 1 : other }
+
+    /// Whether a callback of this sort may start beside those that run.
+    @inline(__always)
+    static func mayStart(_ action: Action, _ state: UInt32, reads: UInt32) -> Bool {
+        if reads == 1 { return state & (readsMask | other) == 0 }
+        return action == .read ? state & readsMask < reads : state & other == 0
+    }
+}
+
+extension UnsafeMutablePointer where Pointee == PagerObject {
+    /// Without a lock, without waiting: this thread may call the translator now.
+    @inline(__always)
+    func tryStart(_ action: Action) -> Bool {
+        let reads = pointee.concurrentReads.load(ordering: .relaxed)
+        var state = pointee.executor.load(ordering: .relaxed)
+        while state & Executor.waiting == 0 && Executor.mayStart(action, state, reads: reads) {
+            let (exchanged, original) = pointee.executor.weakCompareExchange(
+                expected: state, desired: state + Executor.unit(action), ordering: .acquiring)
+            if exchanged { return true }
+            state = original
+        }
+        return false
+    }
+
+    /// Leaves a job to whoever runs now. Locked. `runNextJob` must follow, after the lock is let go.
+    func enqueueLocked(_ job: JobPointer) {
+        pointee.jobs.append(job)
+        pointee.executor.bitwiseOr(Executor.waiting, ordering: .acquiringAndReleasing)
+    }
+
+    /// A job that may start now; it has the executor.
+    func takeJob() -> JobPointer? {
+        pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
+        return takeJobLocked()
+    }
+
+    private func takeJobLocked() -> JobPointer? {
+        let reads = pointee.concurrentReads.load(ordering: .relaxed)
+        while true {
+            // Nobody starts without the lock while jobs wait, so what runs can only become less.
+            let state = pointee.executor.load(ordering: .acquiring)
+            if state & Executor.waiting == 0 { return nil }
+            guard let job = pointee.jobs.removeFirst(where: { Executor.mayStart($0, state, reads: reads) }) else {
+                return nil
+            }
+            pointee.executor.wrappingAdd(Executor.unit(job.pointee.action), ordering: .acquiring)
+            if pointee.jobs.isEmpty {
+                pointee.executor.bitwiseAnd(~Executor.waiting, ordering: .acquiringAndReleasing)
+            }
+            return job
+        }
+    }
+
+    /// The callback of this sort and all that followed is done. Returns the next job, which has the executor.
+    @inline(__always)
+    func finish(_ action: Action) -> JobPointer? {
+        let unit = Executor.unit(action)
+        let state = pointee.executor.wrappingSubtract(unit, ordering: .acquiringAndReleasing).newValue
+        return state & Executor.waiting == 0 ? nil : takeJob()
+    }
+}

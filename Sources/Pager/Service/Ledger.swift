@@ -1,0 +1,256 @@
+// Lock requests that clients have not answered yet.
+//
+// `lock_completed` names the client, the offset and the length, and nothing else. A flush that the protocol asked for and a
+// user's pager_sync_some of the same page look alike. So the answers are told apart by order:
+//
+//   L1  Requests with the same client, offset and length (the same *key*) are sent one after the other, in the order of
+//       their entries. While one thread sends, others leave their entry `queued`; the sender sends it next.
+//   L2  The client answers in the order in which it got them, so an answer belongs to the first entry of its key that
+//       was sent (or is being sent: the answer may overtake the sender's return).
+//   L3  No lock is held while sending. An entry may be answered and freed meanwhile, so the sender knows it by a serial
+//       number afterwards.
+//
+// A user's flush also takes pages from the client's access set, once it is answered (`released`) - but not a page that was given
+// to the client meanwhile. Such pages are noted with the entry (`noteGiven`) as long as it exists.
+
+import CPlatform
+import Synchronization
+
+/// What a lock request asks, and for whom.
+struct LockRequest {
+    var offset: vm_offset_t
+    var length: vm_size_t
+    var returns: memory_object_return_t
+    var flush: Bool
+    var lock: vm_prot_t
+    /// The page, where the protocol asked.
+    var page: UInt64
+    var isUsers: Bool
+    /// Where a user waits: told when the answer is dealt with.
+    var operation: UnsafeMutablePointer<RangeOperation>?
+}
+
+enum LockState: UInt8 { case queued, sending, sent, sweeping }
+
+struct LockEntry {
+    var link = HashLink(next: nil, key: 0)
+    var previous: LockEntryPointer?
+    var next: LockEntryPointer?
+    var serial: UInt64
+    var client: ClientNumber
+    var state = LockState.queued
+    var request: LockRequest
+    /// Pages that the client was given since (users' flushes only).
+    var given: UnsafeMutablePointer<UInt64>?
+    var givenCount = 0
+    var givenCapacity = 0
+    /// There was no memory to note one: take nothing from the access set.
+    var givenUnknown = false
+
+    func wasGiven(_ page: UInt64) -> Bool {
+        if givenUnknown { return true }
+        for index in 0..<givenCount where given.unsafelyUnwrapped[index] == page { return true }
+        return false
+    }
+
+    mutating func noteGiven(_ page: UInt64) {
+        if wasGiven(page) { return }
+        if givenCount == givenCapacity {
+            let capacity = max(16, givenCapacity * 2)
+            // Bounded; beyond it the access set stays larger than it need be, which is safe.
+            guard capacity <= 4096, let new = Memory.allocate(UInt64.self, capacity) else {
+                givenUnknown = true
+                return
+            }
+            if let given { new.update(from: given, count: givenCount) }
+            Memory.free(given)
+            given = new
+            givenCapacity = capacity
+        }
+        given.unsafelyUnwrapped[givenCount] = page
+        givenCount += 1
+    }
+}
+
+typealias LockEntryPointer = UnsafeMutablePointer<LockEntry>
+
+/// Locked.
+struct Ledger {
+    private var index = HashIndex()
+    private(set) var first: LockEntryPointer?
+    private var nextSerial: UInt64 = 1
+
+    static func key(_ client: ClientNumber, _ offset: vm_offset_t, _ length: vm_size_t) -> UInt64 {
+        (UInt64(offset) &* 31 &+ UInt64(length)) &* 0x1_0000_01b3 &+ UInt64(client)
+    }
+
+    mutating func destroy() {
+        while let entry = first { remove(entry) }
+        index.destroy()
+    }
+
+    mutating func append(_ entry: LockEntryPointer) {
+        entry.pointee.serial = nextSerial
+        nextSerial += 1
+        let request = entry.pointee.request
+        index.insert(link(entry), Ledger.key(entry.pointee.client, request.offset, request.length))
+        entry.pointee.next = first
+        first?.pointee.previous = entry
+        first = entry
+    }
+
+    /// Out of the index: it cannot be answered (again).
+    mutating func close(_ entry: LockEntryPointer) {
+        index.remove(link(entry))
+        entry.pointee.state = .sweeping
+    }
+
+    mutating func remove(_ entry: LockEntryPointer) {
+        if entry.pointee.state != .sweeping { index.remove(link(entry)) }
+        if let next = entry.pointee.next { next.pointee.previous = entry.pointee.previous }
+        if let previous = entry.pointee.previous {
+            previous.pointee.next = entry.pointee.next
+        } else {
+            first = entry.pointee.next
+        }
+        Memory.free(entry.pointee.given)
+        Memory.free(entry)
+    }
+
+    /// The first entry with this key in one of these states.
+    func find(_ client: ClientNumber, _ offset: vm_offset_t, _ length: vm_size_t,
+              _ wanted: (LockState) -> Bool) -> LockEntryPointer? {
+        var link = index.find(Ledger.key(client, offset, length))
+        while let candidate = link {
+            let entry = UnsafeMutableRawPointer(candidate).assumingMemoryBound(to: LockEntry.self)
+            if entry.pointee.client == client && entry.pointee.request.offset == offset
+                && entry.pointee.request.length == length && wanted(entry.pointee.state) {
+                return entry
+            }
+            link = index.findNext(candidate)
+        }
+        return nil
+    }
+
+    private func link(_ entry: LockEntryPointer) -> HashLinkPointer {
+        UnsafeMutableRawPointer(entry).assumingMemoryBound(to: HashLink.self)
+    }
+}
+
+extension LockRequest {
+    static func page(_ page: UInt64, returns: Int32, flush: Bool, lock: vm_prot_t) -> LockRequest {
+        LockRequest(offset: 0, length: 0, returns: returns, flush: flush, lock: lock, page: page, isUsers: false)
+    }
+}
+
+extension UnsafeMutablePointer where Pointee == PagerObject {
+    /// Asks a client. false: it cannot be asked, and will not answer (and the user who waits was not told).
+    func requestLock(_ number: ClientNumber, _ asked: LockRequest) -> Bool {
+        var request = asked
+        if !request.isUsers {
+            request.offset = offset(request.page)
+            request.length = vm_size_t(pageSize)
+        }
+        guard let entry = Memory.allocate(LockEntry.self, 1, .waits) else { return false }
+        entry.initialize(to: LockEntry(serial: 0, client: number, request: request))
+        if request.isUsers && request.flush { pointee.rangeFlushes.wrappingAdd(1, ordering: .sequentiallyConsistent) }
+
+        pointee.monitor.lock()
+        // A client that is leaving has its entries taken away under this lock; after that none may come.
+        if pointee.clients.client(number).pointee.attached.load(ordering: .acquiring) == 0 {
+            pointee.monitor.unlock()
+            if request.isUsers && request.flush {
+                pointee.rangeFlushes.wrappingSubtract(1, ordering: .sequentiallyConsistent)
+            }
+            Memory.free(entry)
+            return false
+        }
+        let behind = pointee.ledger.find(number, request.offset, request.length) { $0 == .queued || $0 == .sending }
+        pointee.ledger.append(entry)
+        let serial = entry.pointee.serial
+        if behind == nil { entry.pointee.state = .sending }
+        pointee.monitor.unlock()
+        return behind != nil || send(entry, serial)
+    }
+
+    /// Sends this entry's request, and then those that queued up behind it (L1). false: this one could not be sent.
+    private func send(_ first: LockEntryPointer, _ firstSerial: UInt64) -> Bool {
+        var serial = firstSerial
+        var firstSent = true
+        pointee.monitor.lock()
+        let number = first.pointee.client
+        var request = first.pointee.request
+        pointee.monitor.unlock()
+        while true {
+            let sent = sendLock(number, request)
+            pointee.monitor.lock()
+            // Unless it was answered already, or its client is gone (L3).
+            var failed: LockRequest?
+            if let entry = pointee.ledger.find(number, request.offset, request.length, { $0 == .sending }),
+               entry.pointee.serial == serial {
+                if sent {
+                    entry.pointee.state = .sent
+                } else {
+                    failed = entry.pointee.request
+                    forgetLocked(entry)
+                }
+            }
+            let next = pointee.ledger.find(number, request.offset, request.length) { $0 == .queued }
+            next?.pointee.state = .sending
+            let nextSerial = next?.pointee.serial ?? 0
+            let nextRequest = next?.pointee.request
+            pointee.monitor.unlock()
+
+            if failed != nil {
+                if serial == firstSerial { firstSent = false } else { unreachable(number, request) }
+            }
+            guard let nextRequest else { return firstSent }
+            serial = nextSerial
+            request = nextRequest
+        }
+    }
+
+    private func sendLock(_ number: ClientNumber, _ request: LockRequest) -> Bool {
+        let client = pointee.clients.client(number)
+        if !client.acquire() { return false }
+        let result = memory_object_lock_request(
+            client.pointee.control.load(ordering: .relaxed), request.offset, request.length, request.returns,
+            request.flush ? 1 : 0, request.lock, portName)
+        release(client)
+        if result != 0 { noteSendFailure(page(request.offset), result) }
+        return result == 0
+    }
+
+    /// An entry goes without an answer. Locked.
+    func forgetLocked(_ entry: LockEntryPointer) {
+        if entry.pointee.request.isUsers && entry.pointee.request.flush {
+            pointee.rangeFlushes.wrappingSubtract(1, ordering: .sequentiallyConsistent)
+        }
+        pointee.ledger.remove(entry)
+    }
+
+    /// Another thread's request, which we sent for it, did not reach the client: as good as an answer.
+    private func unreachable(_ number: ClientNumber, _ request: LockRequest) {
+        if request.isUsers {
+            if let operation = request.operation { finish(operation) }
+        } else {
+            perform(request.page, transition(request.page, .lockCompleted(number), context()))
+        }
+    }
+
+    /// The client may have the page from now on.
+    @inline(never)
+    func noteGiven(_ number: ClientNumber, _ page: UInt64) {
+        pointee.monitor.lock()
+        var entry = pointee.ledger.first
+        while let candidate = entry {
+            let request = candidate.pointee.request
+            if candidate.pointee.client == number && request.isUsers && request.flush
+                && self.page(request.offset) <= page && page <= self.page(request.offset &+ (request.length &- 1)) {
+                candidate.pointee.noteGiven(page)
+            }
+            entry = candidate.pointee.next
+        }
+        pointee.monitor.unlock()
+    }
+}

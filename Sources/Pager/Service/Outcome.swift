@@ -1,0 +1,115 @@
+// What a transition decided, with the clients that it concerns.
+
+import CPlatform
+
+struct Outcome {
+    var effects: Effects
+    /// The state whose clients matter: where clients are answered the one before the event (its queue), where clients are
+    /// asked the one after (its access set). The untouched word: there are none.
+    var word: Word
+    /// What `word` says, where it refers to a descriptor: a reference to it is held until `releaseOutcome`.
+    var content: PageContent?
+    /// `.supplyHeld`: the version to send, with a reference until `releaseOutcome`.
+    var version: JobPointer?
+    /// Memory was exhausted and nothing happened. Only requests and offers can be answered so.
+    var exhausted = false
+
+    static let nothing = Outcome(effects: .nothing, word: .untouched)
+    static let noMemory = Outcome(effects: .nothing, word: .untouched, exhausted: true)
+
+    init(effects: Effects, word: Word, content: PageContent? = nil, exhausted: Bool = false) {
+        self.effects = effects
+        self.word = word
+        self.content = content
+        self.exhausted = exhausted
+    }
+
+    /// The clients that get an answer, in order of arrival.
+    var answeredCount: Int { effects.client != noClient ? 1 : effects.count }
+
+    func answered(at index: Int) -> ClientNumber {
+        if effects.client != noClient { return effects.client }
+        var left = index, place = 0
+        while true {
+            let client = waiter(at: place)
+            if client != effects.without {
+                if left == 0 { return client }
+                left -= 1
+            }
+            place += 1
+        }
+    }
+
+    private func waiter(at place: Int) -> ClientNumber {
+        if let content { return content.waiter(at: place).client }
+        return WordState(word).waiter(at: place).client
+    }
+
+    /// Calls the body for each client that is outstanding: a lock request goes to it.
+    func forEachOutstanding(_ body: (ClientNumber) -> Void) {
+        if let content {
+            for index in 0..<content.accessCount {
+                let entry = content.accessEntry(at: index)
+                if entry.access == .revoking || entry.access == .write { body(entry.client) }
+            }
+            return
+        }
+        let state = WordState(word)
+        for client in 0..<WordLayout.clients {
+            let access = state.access(of: client)
+            if access == .revoking || access == .write { body(client) }
+        }
+    }
+}
+
+// Effects and events as the descriptors' remembered edges keep them.
+
+extension Effects {
+    var payload: EdgePayload {
+        var flags = UInt64(action.rawValue) | UInt64(data.rawValue) << 8 | UInt64(held.rawValue) << 16
+        flags |= UInt64(refusal.rawValue) << 24
+        flags |= (write ? 1 << 32 : 0) | (precious ? 1 << 33 : 0) | (returnAll ? 1 << 34 : 0) | (holders ? 1 << 35 : 0)
+        return EdgePayload(a: flags, b: UInt64(client) | UInt64(without) << 32, c: UInt64(count), d: UInt64(UInt32(bitPattern: code)))
+    }
+
+    init(_ payload: EdgePayload) {
+        let flags = payload.a
+        action = Action(rawValue: UInt8(truncatingIfNeeded: flags)).unsafelyUnwrapped
+        data = DataFate(rawValue: UInt8(truncatingIfNeeded: flags >> 8)).unsafelyUnwrapped
+        held = HeldFate(rawValue: UInt8(truncatingIfNeeded: flags >> 16)).unsafelyUnwrapped
+        refusal = Refusal(rawValue: UInt8(truncatingIfNeeded: flags >> 24)).unsafelyUnwrapped
+        write = flags & 1 << 32 != 0
+        precious = flags & 1 << 33 != 0
+        returnAll = flags & 1 << 34 != 0
+        holders = flags & 1 << 35 != 0
+        client = ClientNumber(truncatingIfNeeded: payload.b)
+        without = ClientNumber(truncatingIfNeeded: payload.b >> 32)
+        count = Int(truncatingIfNeeded: payload.c)
+        code = Int32(truncatingIfNeeded: payload.d)
+    }
+}
+
+extension Event {
+    /// The event and all that the rules look at beside the state, as a key; 0: not worth remembering.
+    func edgeKey(_ context: Context) -> UInt64 {
+        let (kind, client, flags): (UInt64, ClientNumber, UInt64)
+        switch self {
+        case .request(let c, let write): (kind, client, flags) = (1, c, write ? 1 : 0)
+        case .unlock(let c): (kind, client, flags) = (2, c, 0)
+        case .returned(let c, let dirty, let keeps): (kind, client, flags) = (3, c, (dirty ? 1 : 0) | (keeps ? 2 : 0))
+        case .lockCompleted(let c): (kind, client, flags) = (4, c, 0)
+        case .released(let c): (kind, client, flags) = (5, c, 0)
+        case .clientGone(let c): (kind, client, flags) = (6, c, 0)
+        case .readDone(0, let writeLock): (kind, client, flags) = (7, 0, writeLock ? 1 : 0)
+        case .writeDone(0): (kind, client, flags) = (8, 0, 0)
+        case .unlockDone(0): (kind, client, flags) = (9, 0, 0)
+        case .sent: (kind, client, flags) = (10, 0, 0)
+        case .notified: (kind, client, flags) = (11, 0, 0)
+        case .writtenBack(0): (kind, client, flags) = (12, 0, 0)
+        default: return 0
+        }
+        let about: UInt64 = (context.sole ? 1 : 0) | (context.notify ? 2 : 0) | (context.direct ? 4 : 0)
+            | (context.hadHolders ? 8 : 0)
+        return kind << 56 | flags << 48 | about << 40 | UInt64(client)
+    }
+}

@@ -1,0 +1,154 @@
+// One memory object: what the library knows of it, and how it begins and ends.
+//
+// A `struct pager` of the C interface is a port of libports; behind its `struct port_info` lies this `PagerObject`, and behind
+// that the translator's data of `pager_create_alloc`.
+//
+// Who may touch what:
+//   - `turn`: the messages of the object are taken in one at a time, in the order of their sequence numbers (Turn.swift).
+//   - page words: anybody, by compare-and-swap (Transition.swift). A word that refers to a descriptor, or whose page is
+//     held by the write-back, changes only under the lock.
+//   - `executor`: whoever has it may call the translator (Executor.swift).
+//   - everything marked *locked*: under `monitor`. The lock is never held while the translator is called or
+//     a message is sent.
+
+import CPlatform
+import Synchronization
+
+struct PagerObject: ~Copyable {
+    /// The port; also the `struct pager *` of the C interface.
+    let port: UnsafeMutableRawPointer
+    /// false (libports gave zeroed memory): the port went before the pager was made.
+    let isInitialized = true
+    let user: OpaquePointer?
+    /// Evictions are reported.
+    let notify: Bool
+    let pageShift: UInt64
+
+    let monitor: Monitor
+    let map: PageMap
+    /// Stands in for the word of a page that nobody asked for: what clients say of such a page is refused, and must not
+    /// make the map grow.
+    let strayWord: WordPointer
+
+    /// The sequence number of the message whose turn it is.
+    let turn = Atomic<UInt32>(0)
+    let turnWaiters = Atomic<UInt32>(0)
+
+    let executor = Atomic<UInt32>(0)
+    /// How many reads may run at once.
+    let concurrentReads = Atomic<UInt32>(1)
+    /// Somebody waits on `monitor` for the end of a direct write.
+    let writeWaiters = Atomic<UInt32>(0)
+    /// Direct writes begun and ended (the executor lets one run at a time).
+    let directWritesBegun = Atomic<UInt32>(0)
+    let directWritesEnded = Atomic<UInt32>(0)
+
+    /// No new requests: `pager_shutdown` has begun.
+    let closing = Atomic<UInt32>(0)
+    let shutdownPatience = Atomic<UInt32>(10_000)
+
+    /// User lock requests that flush and are not yet swept (Ledger.swift).
+    let rangeFlushes = Atomic<UInt32>(0)
+
+    // Locked from here on.
+    var mayCache: boolean_t
+    var copyStrategy: memory_object_copy_strategy_t
+    var descriptors: DescriptorTable
+    var jobs = JobQueue()
+    var versions = VersionIndex()
+    var ledger = Ledger()
+    var attributeChange = AttributeChange()
+    var clients: ClientTable
+    var refusals = RefusalLog()
+
+    let counters = Counters()
+
+    // Of the pool's list of work (Pool.swift), under the pool's lock.
+    var isListed = false
+    var nextListed: PagerPointer?
+}
+
+typealias PagerPointer = UnsafeMutablePointer<PagerObject>
+
+extension PagerObject {
+    /// Where the `PagerObject` lies behind the port, in bytes.
+    static var offset: Int { (MemoryLayout<port_info>.size + 15) & ~15 }
+    /// Where the translator's data of pager_create_alloc lies.
+    static var userOffset: Int { (offset + MemoryLayout<PagerObject>.size + 15) & ~15 }
+
+    @inline(__always)
+    static func of(_ handle: OpaquePointer) -> PagerPointer {
+        (UnsafeMutableRawPointer(handle) + offset).assumingMemoryBound(to: PagerObject.self)
+    }
+
+    static func of(port: UnsafeMutableRawPointer) -> PagerPointer {
+        (port + offset).assumingMemoryBound(to: PagerObject.self)
+    }
+
+    /// Everything that a pager needs besides its port; nil: memory is exhausted.
+    struct Parts {
+        let monitor: Monitor
+        let map: PageMap
+        let strayWord: WordPointer
+        let descriptors: DescriptorTable
+        let clients: ClientTable
+
+        static func create() -> Parts? {
+            let monitor = Monitor.create(), map = PageMap.create(), descriptors = DescriptorTable.create()
+            let clients = ClientTable.create(), strayWord = Memory.allocate(Atomic<UInt32>.self, 1)
+            if let monitor, let map, let descriptors, let clients, let strayWord {
+                strayWord.initialize(to: Atomic<UInt32>(Word.resting.raw))
+                return Parts(monitor: monitor, map: map, strayWord: strayWord, descriptors: descriptors,
+                             clients: clients)
+            }
+            monitor?.destroy()
+            map?.destroy()
+            descriptors?.destroy()
+            clients?.destroy()
+            Memory.free(strayWord)
+            return nil
+        }
+
+        func destroy() {
+            clients.destroy()
+            descriptors.destroy()
+            map.destroy()
+            monitor.destroy()
+            Memory.free(strayWord)
+        }
+    }
+
+    /// Makes a pager in this memory, which belongs to the new port.
+    static func initialize(_ port: UnsafeMutableRawPointer, _ parts: Parts, user: OpaquePointer?, mayCache: boolean_t,
+                           copyStrategy: memory_object_copy_strategy_t, notify: Bool) {
+        of(port: port).initialize(to: PagerObject(
+            port: port, user: user, notify: notify, pageShift: UInt64(vm_page_size.trailingZeroBitCount),
+            monitor: parts.monitor, map: parts.map, strayWord: parts.strayWord, mayCache: mayCache, copyStrategy: copyStrategy,
+            descriptors: parts.descriptors, clients: parts.clients))
+    }
+}
+
+extension UnsafeMutablePointer where Pointee == PagerObject {
+    @inline(__always)
+    var pageSize: UInt64 { 1 << pointee.pageShift }
+
+    /// The name of the receive right.
+    var portName: mach_port_t { pager_port_of(pointee.port) }
+
+    @inline(__always)
+    func page(_ offset: vm_offset_t) -> UInt64 { UInt64(offset) >> pointee.pageShift }
+
+    @inline(__always)
+    func offset(_ page: UInt64) -> vm_offset_t { vm_offset_t(truncatingIfNeeded: page << pointee.pageShift) }
+
+    /// Frees everything. No reference is left, so nobody else is here.
+    func finalize() {
+        pointee.clients.releaseAllRights()
+        pointee.ledger.destroy()
+        pointee.versions.destroy()
+        let parts = PagerObject.Parts(monitor: pointee.monitor, map: pointee.map, strayWord: pointee.strayWord,
+                                descriptors: pointee.descriptors, clients: pointee.clients)
+        deinitialize(count: 1)
+        parts.destroy()
+    }
+}

@@ -1,0 +1,190 @@
+// Doing what the rules decided: answers to clients, lock requests, and, one at a time, the translator's callbacks.
+//
+//   carryOut   takes an outcome, sends what it says, reports, and goes on until a callback is needed or nothing is left.
+//              Needs neither lock, turn nor executor; the page's word says that this thread owns the page.
+//   start      runs a callback if the executor lets it, else leaves a job.
+//   work       runs a callback and all jobs that wait behind it.
+
+import CPlatform
+
+/// The callback that a page needs next.
+struct NextCall {
+    var action: Action
+    var page: UInt64
+    var hadHolders: Bool
+}
+
+extension UnsafeMutablePointer where Pointee == PagerObject {
+    /// Does all that follows from an outcome. No lock, no turn is held.
+    @inline(__always)
+    func perform(_ page: UInt64, _ outcome: Outcome) {
+        if let next = advance(page, outcome, 0) { start(next) }
+    }
+
+    @inline(__always)
+    func start(_ next: NextCall) {
+        if Worker.mayCallTranslator() && tryStart(next.action) {
+            work(next)
+        } else {
+            startLater(next)
+        }
+    }
+
+    /// The callback has to wait for its turn, or for a thread that may call the translator.
+    @inline(never)
+    private func startLater(_ next: NextCall) {
+        followLater(next.page, next)
+        runJobs()
+    }
+
+    /// Somebody must look at the queue: the one who runs does when it ends; nobody runs: this thread, if it may.
+    func runJobs() {
+        if !Worker.mayCallTranslator() {
+            Worker.leaveToOthers(self)
+            return
+        }
+        if let job = takeJob() { work(job) }
+    }
+
+    /// Leaves a job for the callback, if there is one, to whoever has the executor, or takes it next.
+    func followLater(_ page: UInt64, _ next: NextCall?) {
+        guard let next else { return }
+        // Somebody waits for this page: the job must be made.
+        guard let job = Job.create(next.action, page, hadHolders: next.hadHolders, .waits) else { return }
+        pointee.monitor.lock()
+        enqueueLocked(job)
+        pointee.monitor.unlock()
+    }
+
+    /// The executor is held for this call.
+    @inline(__always)
+    private func work(_ next: NextCall) {
+        followLater(next.page, call(next))
+        if let job = finish(next.action) { work(job) }
+    }
+
+    /// The executor is held for this job.
+    @inline(never)
+    func work(_ first: JobPointer) {
+        var job = first
+        while true {
+            let action = job.pointee.action
+            if action == .write {
+                writeVersions(job)
+            } else {
+                let next = NextCall(action: action, page: job.pointee.page, hadHolders: job.pointee.hadHolders)
+                Memory.free(job)
+                followLater(next.page, call(next))
+            }
+            guard let following = finish(action) else { return }
+            job = following
+        }
+    }
+
+    /// Ends a direct write's hold on the executor.
+    func finishDirect() {
+        if let job = finish(.write) { work(job) }
+    }
+
+    /// Calls the translator for the page, and does what follows up to the next call.
+    @inline(__always)
+    private func call(_ next: NextCall) -> NextCall? {
+        switch next.action {
+        case .read: return callRead(next)
+        case .unlock:
+            let code = pager_unlock_page(pointee.user, offset(next.page))
+            return advance(next.page, transition(next.page, .unlockDone(code: code),
+                                                 context(hadHolders: next.hadHolders)), 0)
+        case .notify:
+            pager_notify_evict(pointee.user, offset(next.page))
+            pointee.counters.evictions.increment()
+            return advance(next.page, transition(next.page, .notified, context()), 0)
+        default:
+            assertionFailure("not a callback")
+            return nil
+        }
+    }
+
+    @inline(__always)
+    private func callRead(_ next: NextCall) -> NextCall? {
+        var buffer: vm_address_t = 0
+        var writeLock: Int32 = 0
+        var code = pager_read_page(pointee.user, offset(next.page), &buffer, &writeLock)
+        pointee.counters.pageIns.increment()
+        if code != 0 {
+            // What a failed read left in the buffer is not ours.
+            buffer = 0
+        } else if buffer == 0 || UInt64(buffer) & (pageSize - 1) != 0 {
+            code = refuseBuffer(next.page, &buffer)
+        }
+        return advance(next.page, transition(next.page, .readDone(code: code, writeLock: writeLock != 0),
+                                             context(hadHolders: next.hadHolders)), buffer)
+    }
+
+    @inline(never)
+    private func refuseBuffer(_ page: UInt64, _ buffer: inout vm_address_t) -> Int32 {
+        // An unaligned buffer is not freed: its page may be somebody else's as well.
+        refuse(buffer == 0 ? .noBuffer : .unalignedBuffer, UInt64(offset(page)), UInt64(buffer))
+        buffer = 0
+        return Errno.io
+    }
+
+    /// Sends and reports until a callback is needed. `address`: the page's data at hand, which are ours, or 0.
+    @inline(__always)
+    func advance(_ page: UInt64, _ first: Outcome, _ address: vm_address_t) -> NextCall? {
+        var outcome = first
+        var data = address
+        while true {
+            let effects = outcome.effects
+            if effects.refusal != .none {
+                refuse(effects.refusal, page, effects.client)
+            }
+            if effects.data == .discard && data != 0 {
+                freePages(data, 1)
+                data = 0
+            }
+            switch effects.action {
+            case .none:
+                return nil
+            case .read, .unlock, .notify:
+                return NextCall(action: effects.action, page: page, hadHolders: effects.holders)
+            case .write:
+                assertionFailure("a direct write outside of a return")
+                return nil
+            case .supply:
+                supply(page, outcome, data)
+                data = 0
+            case .supplyHeld:
+                supplyHeld(page, outcome)
+            case .error:
+                refuseAnswered(page, outcome)
+            case .grantWrite:
+                permitAnswered(page, outcome)
+            case .flush, .downgrade:
+                outcome = askOutstanding(page, outcome)
+                continue
+            }
+            releaseOutcome(outcome)
+            outcome = transition(page, .sent, context(hadHolders: effects.holders))
+        }
+    }
+
+    /// Asks every client that is outstanding to give the page up, or to become a reader. Returns what follows at once:
+    /// nothing, unless none of them could be reached.
+    private func askOutstanding(_ page: UInt64, _ outcome: Outcome) -> Outcome {
+        let downgrade = outcome.effects.action == .downgrade
+        let returns = outcome.effects.returnAll ? MEMORY_OBJECT_RETURN_ALL : MEMORY_OBJECT_RETURN_DIRTY
+        var following = Outcome.nothing
+        outcome.forEachOutstanding { number in
+            if downgrade { pointee.counters.downgrades.increment() } else { pointee.counters.flushes.increment() }
+            let asked = requestLock(number, .page(page, returns: returns, flush: !downgrade,
+                                                  lock: downgrade ? VM_PROT_WRITE : VM_PROT_NO_CHANGE))
+            if asked { return }
+            // It is gone, or cannot be reached: as good as an answer.
+            let result = transition(page, .lockCompleted(number), context())
+            if result.effects.action != .none { following = result }
+        }
+        releaseOutcome(outcome)
+        return following
+    }
+}

@@ -1,0 +1,190 @@
+// A bucket's workers as a whole: how many there are, who receives, inhibition, the end.
+
+import CPlatform
+import Synchronization
+
+struct Pool: ~Copyable {
+    let bucket: UnsafeMutablePointer<port_bucket>
+    let portSet: mach_port_t
+    let monitor: Monitor
+    /// Receives markers; a member of the port set.
+    let port: mach_port_t
+
+    /// Workers that receive, or are about to. Changes without the lock, except from 1 to 0.
+    let receivers = Atomic<UInt32>(0)
+    /// Pagers wait in `work`.
+    let hasWork = Atomic<UInt32>(0)
+    /// Not 0: workers stop at `awaitPermission`.
+    let isStopping = Atomic<UInt32>(0)
+
+    // Locked.
+    var threads = 0
+    var isEnding = false
+    var work = WorkList()
+    // Of Inhibition.swift.
+    var inhibition = Inhibition.none
+    /// Tells this inhibition's markers from those of earlier ones.
+    var round: Int32 = 0
+    /// Workers that have taken a marker and wait.
+    var parked = 0
+    /// Workers that wait in a callback for an answer from a client.
+    var waiting = 0
+    /// A parked worker has gone back to receiving for their sake.
+    var hasHelper = false
+
+    /// Workers at the most. Beyond it callbacks wait for each other, but messages are still received.
+    static var maximumThreads: Int { 64 }
+    static var initialThreads: Int { 2 }
+}
+
+
+typealias PoolPointer = UnsafeMutablePointer<Pool>
+
+/// Pagers whose jobs wait for a worker that may do them, each once, linked through themselves: it cannot be full.
+struct WorkList {
+    private var first: PagerPointer?
+    private var last: PagerPointer?
+
+    var isEmpty: Bool { first == nil }
+
+    /// false: it is there already.
+    mutating func append(_ pager: PagerPointer) -> Bool {
+        if pager.pointee.isListed { return false }
+        pager.pointee.isListed = true
+        pager.pointee.nextListed = nil
+        if let last { last.pointee.nextListed = pager } else { first = pager }
+        last = pager
+        return true
+    }
+
+    mutating func removeFirst() -> PagerPointer? {
+        guard let pager = first else { return nil }
+        first = pager.pointee.nextListed
+        if first == nil { last = nil }
+        pager.pointee.isListed = false
+        pager.pointee.nextListed = nil
+        return pager
+    }
+}
+
+extension UnsafeMutablePointer where Pointee == Pool {
+    /// A receiver wants to call the translator. false: it is the last one and there can be no other.
+    @inline(__always)
+    func receiverLeaves() -> Bool {
+        if pointee.receivers.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue != 0 { return true }
+        return lastReceiverLeaves()
+    }
+
+    @inline(never)
+    private func lastReceiverLeaves() -> Bool {
+        // Counted for the new one before it runs.
+        pointee.receivers.wrappingAdd(1, ordering: .acquiringAndReleasing)
+        pointee.monitor.lock()
+        let room = pointee.threads < Pool.maximumThreads && !pointee.isEnding
+        if room { pointee.threads += 1 }
+        let mustMark = room && pointee.inhibition == .begun
+        pointee.monitor.unlock()
+        if !room { return false }
+        if !startThread() {
+            pointee.monitor.lock()
+            pointee.threads -= 1
+            pointee.monitor.unlock()
+            return false
+        }
+        if mustMark { sendMarker() }
+        return true
+    }
+
+    /// One more worker, which is counted as thread and receiver already.
+    func startThread() -> Bool {
+        guard let worker = Memory.allocate(Worker.self, 1) else { return false }
+        let size: mach_msg_size_t = 4096
+        guard let buffer = Memory.allocateBytes(Int(size)), let reply = Memory.allocateBytes(Int(size)) else {
+            Memory.free(worker)
+            return false
+        }
+        worker.initialize(to: Worker(pool: self, buffer: buffer, reply: reply, bufferSize: size))
+        worker.pointee.isReceiver = true
+        let started = platform_thread_start({ argument in
+            guard let worker = argument?.assumingMemoryBound(to: Worker.self) else { return }
+            worker.run()
+            let pool = worker.pointee.pool
+            platform_free(worker.pointee.buffer)
+            platform_free(worker.pointee.reply)
+            Memory.free(worker)
+            pool.threadEnds()
+        }, worker)
+        if started == 0 { return true }
+        platform_free(buffer)
+        platform_free(reply)
+        Memory.free(worker)
+        return false
+    }
+
+    func threadEnds() {
+        pointee.monitor.lock()
+        pointee.threads -= 1
+        pointee.monitor.wakeAll()
+        pointee.monitor.unlock()
+    }
+
+    /// Before a worker receives: counts itself as receiver, does work that was left. false: the worker is to end.
+    @inline(__always)
+    func awaitPermission(_ worker: UnsafeMutablePointer<Worker>) -> Bool {
+        if pointee.isStopping.load(ordering: .acquiring) != 0 && shouldEnd(worker) { return false }
+        if !worker.pointee.isReceiver {
+            becomeReceiver(worker)
+            // First counted, then looked; who leaves work does it the other way round: one of us sees it.
+            if pointee.hasWork.load(ordering: .sequentiallyConsistent) != 0 { doWork(worker) }
+        }
+        return true
+    }
+
+    private func becomeReceiver(_ worker: UnsafeMutablePointer<Worker>) {
+        pointee.receivers.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        worker.pointee.isReceiver = true
+    }
+
+    /// Does the work that was left, as far as this worker may.
+    func doWork(_ worker: UnsafeMutablePointer<Worker>) {
+        while pointee.hasWork.load(ordering: .sequentiallyConsistent) != 0 && worker.leaveReceivers() {
+            while let pager = takeWork() {
+                if let job = pager.takeJob() { pager.work(job) }
+                ports_port_deref(pager.pointee.port)
+            }
+            becomeReceiver(worker)
+        }
+    }
+
+    private func shouldEnd(_ worker: UnsafeMutablePointer<Worker>) -> Bool {
+        pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
+        if !pointee.isEnding { return false }
+        if worker.pointee.isReceiver { pointee.receivers.wrappingSubtract(1, ordering: .relaxed) }
+        return true
+    }
+
+    /// The last receiver leaves jobs of this pager to whoever comes back from a callback.
+    func leaveWork(_ pager: PagerPointer) {
+        pointee.monitor.lock()
+        if pointee.work.append(pager) { ports_port_ref(pager.pointee.port) }
+        pointee.hasWork.store(1, ordering: .sequentiallyConsistent)
+        pointee.monitor.unlock()
+    }
+
+    private func takeWork() -> PagerPointer? {
+        pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
+        let pager = pointee.work.removeFirst()
+        if pointee.work.isEmpty { pointee.hasWork.store(0, ordering: .releasing) }
+        return pager
+    }
+
+    func portSetGone() {
+        pointee.monitor.lock()
+        pointee.isEnding = true
+        pointee.isStopping.store(1, ordering: .releasing)
+        pointee.monitor.wakeAll()
+        pointee.monitor.unlock()
+    }
+}

@@ -1,0 +1,105 @@
+// `data_request` and `data_unlock`: clients want pages.
+
+import CPlatform
+import Synchronization
+
+extension UnsafeMutablePointer where Pointee == PagerObject {
+    /// Pages in one message. A kernel asks for one; a hostile one must not keep us busy with 2^50.
+    static var requestLimit: UInt64 { 1024 }
+
+    /// The pages of a message's range; nil: it is not one of whole pages (counted and logged).
+    @inline(__always)
+    func wholePages(_ offset: vm_offset_t, _ length: vm_size_t) -> ClosedRange<UInt64>? {
+        let mask = vm_offset_t(truncatingIfNeeded: pageSize - 1)
+        let (last, overflow) = offset.addingReportingOverflow(length &- 1)
+        if (offset | length) & mask != 0 || length == 0 || overflow { return refuseRange(offset, length, mask) }
+        return page(offset)...page(last)
+    }
+
+    @inline(never)
+    private func refuseRange(_ offset: vm_offset_t, _ length: vm_size_t, _ mask: vm_offset_t) -> ClosedRange<UInt64>? {
+        let reason: RefusalReason = (offset | length) & mask != 0 ? .misaligned : length == 0 ? .badLength : .badRange
+        refuse(reason, UInt64(offset), UInt64(length))
+        return nil
+    }
+
+    @inline(__always)
+    func takeRequest(_ client: ClientPointer, _ offset: vm_offset_t, _ length: vm_size_t, write: Bool) {
+        let number = client.pointee.number
+        guard let pages = wholePages(offset, length) else { return answerBadRequest(number, offset, length) }
+        if pages.upperBound - pages.lowerBound >= PagerPointer.requestLimit {
+            refuse(.badLength, UInt64(offset), UInt64(length))
+            return answerBadRequest(number, offset, length)
+        }
+        if pointee.closing.load(ordering: .acquiring) != 0 {
+            refuse(.closing, UInt64(offset))
+            takenIn()
+            return sendError(number, offset, length, Errno.io)
+        }
+        // Only the first page is part of the turn: a page that is taken in later than it came is as if it came later.
+        var page = pages.lowerBound
+        while true {
+            let outcome = transition(page, .request(number, write: write), context())
+            if page == pages.lowerBound { takenIn() }
+            if outcome.exhausted {
+                refuse(.noMemory, UInt64(self.offset(page)))
+                sendError(number, self.offset(page), vm_size_t(pageSize), Errno.noMemory)
+            } else {
+                perform(page, outcome)
+            }
+            if client.pointee.attached.load(ordering: .sequentiallyConsistent) == 0 {
+                // It went while we were about it, maybe too late for its end to find this page.
+                perform(page, transition(page, .clientGone(number), context()))
+            }
+            if page == pages.upperBound { return }
+            page += 1
+        }
+    }
+
+    @inline(never)
+    private func answerBadRequest(_ client: ClientNumber, _ offset: vm_offset_t, _ length: vm_size_t) {
+        takenIn()
+        sendError(client, offset, length, Errno.invalid)
+    }
+
+    @inline(__always)
+    func takeUnlock(_ client: ClientPointer, _ offset: vm_offset_t, _ length: vm_size_t) {
+        let number = client.pointee.number
+        guard let pages = wholePages(offset, length) else { return takenIn() }
+        if pages.upperBound - pages.lowerBound >= PagerPointer.requestLimit {
+            refuse(.badLength, UInt64(offset), UInt64(length))
+            return takenIn()
+        }
+        var page = pages.lowerBound
+        while true {
+            let outcome = transition(page, .unlock(number), context())
+            if page == pages.lowerBound { takenIn() }
+            if outcome.effects.refusal != .none {
+                refuse(outcome.effects.refusal, page, number)
+            } else {
+                perform(page, outcome)
+            }
+            if page == pages.upperBound { return }
+            page += 1
+        }
+    }
+
+    /// pager_offer_page.
+    func offer(_ page: UInt64, _ data: vm_address_t, precious: Bool, writeLock: Bool) {
+        if UInt64(data) & (pageSize - 1) != 0 || data == 0 || pointee.closing.load(ordering: .acquiring) != 0 { return }
+        let sole = pointee.clients.attachedCount == 1
+        var number: ClientNumber = 0
+        while number < clientNumbersUsed() {
+            if pointee.clients.client(number).pointee.attached.load(ordering: .acquiring) != 0 {
+                let outcome = transition(page, .offered(number, write: sole && !writeLock, writeLock: writeLock),
+                                         context())
+                if outcome.effects.action == .supply {
+                    supplyCopy(page, outcome, data, precious: precious)
+                    releaseOutcome(outcome)
+                    perform(page, transition(page, .sent, context(hadHolders: true)))
+                }
+            }
+            number += 1
+        }
+    }
+}

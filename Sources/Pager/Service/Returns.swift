@@ -1,0 +1,104 @@
+// `data_return`: pages come back.
+//
+// A thread that may call the translator at once writes them itself, from the message's own memory (*direct*); else they go to the
+// write-back. Either is decided for all pages of the message while it is its turn, so that the `lock_completed` behind
+// it finds them accounted for.
+
+import CPlatform
+import Synchronization
+
+/// Which pages of one message this thread deals with itself: one bit a page, from the first.
+struct PageMask {
+    static let pages = 64
+    private var bits: UInt64 = 0
+
+    var isEmpty: Bool { bits == 0 }
+    mutating func insert(_ index: Int) { bits |= 1 << UInt64(index) }
+    func contains(_ index: Int) -> Bool { index < PageMask.pages && bits >> UInt64(index) & 1 != 0 }
+
+    /// The first run of pages, taken out.
+    mutating func removeFirstRun() -> Range<Int>? {
+        if bits == 0 { return nil }
+        let start = bits.trailingZeroBitCount
+        let length = (~(bits >> UInt64(start))).trailingZeroBitCount
+        let end = min(start + length, PageMask.pages)
+        for index in start..<end { bits &= ~(1 << UInt64(index)) }
+        return start..<end
+    }
+}
+
+extension UnsafeMutablePointer where Pointee == PagerObject {
+    /// The data, `count` whole pages, are ours.
+    func takeReturn(_ client: ClientNumber, _ first: UInt64, _ data: vm_address_t, _ count: Int, dirty: Bool,
+                    keepsCopy: Bool) {
+        let direct = dirty && pointee.clients.attachedCount == 1 && Worker.mayCallTranslator() && tryStart(.write)
+        var writes = PageMask(), calls = PageMask()
+        if direct { beginDirectWrite() }
+        for index in 0..<count {
+            let page = first + UInt64(index)
+            let address = data + vm_address_t(UInt64(index) << pointee.pageShift)
+            let outcome = transition(page, .returned(client, dirty: dirty, keepsCopy: keepsCopy),
+                                     context(direct: direct && index < PageMask.pages), address)
+            if outcome.effects.refusal != .none { refuse(outcome.effects.refusal, page, client) }
+            if outcome.effects.data == .discard { freePages(address, 1) }
+            switch outcome.effects.action {
+            case .write: writes.insert(index)
+            case .none: break
+            default:
+                // The last copy has gone: the translator is to be told.
+                if index < PageMask.pages {
+                    calls.insert(index)
+                } else {
+                    followLater(page, NextCall(action: outcome.effects.action, page: page, hadHolders: false))
+                }
+            }
+        }
+        takenIn()
+        while let run = writes.removeFirstRun() { writeDirect(first, data, run) }
+        if direct {
+            endDirectWrite()
+            finishDirect()
+        }
+        while let run = calls.removeFirstRun() {
+            for index in run {
+                start(NextCall(action: .notify, page: first + UInt64(index), hadHolders: false))
+            }
+        }
+        if pointee.executor.load(ordering: .relaxed) & Executor.waiting != 0 { helpWriting() }
+    }
+
+    private func beginDirectWrite() { pointee.directWritesBegun.wrappingAdd(1, ordering: .sequentiallyConsistent) }
+
+    private func endDirectWrite() {
+        pointee.directWritesEnded.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        if pointee.writeWaiters.load(ordering: .sequentiallyConsistent) == 0 { return }
+        pointee.monitor.lock()
+        pointee.monitor.wakeAll()
+        pointee.monitor.unlock()
+    }
+
+    /// Writes a run of pages that this thread owns. The executor is held.
+    private func writeDirect(_ first: UInt64, _ data: vm_address_t, _ run: Range<Int>) {
+        let page = first + UInt64(run.lowerBound)
+        let address = data + vm_address_t(UInt64(run.lowerBound) << pointee.pageShift)
+        var writer = WriteRun(pager: self, page: page, address: address, count: run.count)
+        for index in 0..<run.count {
+            let code = writer.writeNext()
+            let outcome = transition(page + UInt64(index), .writeDone(code: code), context())
+            followLater(page + UInt64(index), advance(
+                page + UInt64(index), outcome, address + vm_address_t(UInt64(index) << pointee.pageShift)))
+        }
+    }
+
+    /// Versions wait. If nobody writes them, do so; if there are very many, wait until there are fewer: a kernel that
+    /// returns pages faster than the store takes them is held back by its own queue.
+    @inline(never)
+    private func helpWriting() {
+        runJobs()
+        if pointee.versions.unfinished < PagerPointer.versionLimit { return }
+        if !Worker.mayCallTranslator() { return }
+        pointee.monitor.lock()
+        while pointee.versions.unfinished >= PagerPointer.versionLimit { _ = pointee.monitor.wait() }
+        pointee.monitor.unlock()
+    }
+}

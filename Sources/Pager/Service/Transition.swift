@@ -1,0 +1,181 @@
+// Applying the rules to a page's word.
+//
+// Two ways to the same function:
+//   - without a lock, by compare-and-swap: where the state before and after fits the word, and neither the write-back nor
+//     a descriptor is concerned. That is all there is to an object with one client that is not in a hurry.
+//   - under the lock: descriptors, and pages that the write-back holds. A word may still change under us from a direct
+//     one to another (by the first way), never from or to a descriptor; so this one, too, ends in a compare-and-swap.
+
+import CPlatform
+import Synchronization
+
+extension UnsafeMutablePointer where Pointee == PagerObject {
+    @inline(__always)
+    func context(direct: Bool = false, hadHolders: Bool = false) -> Context {
+        Context(sole: pointee.clients.attachedCount == 1, notify: pointee.notify, direct: direct,
+                hadHolders: hadHolders)
+    }
+
+    /// Applies the event. `address`: the data that came with it, which go to the write-back where the effects say
+    /// `.store`. What the effects say else is the caller's to do (Perform.swift).
+    @inline(__always)
+    func transition(_ page: UInt64, _ event: Event, _ context: Context, _ address: vm_address_t = 0) -> Outcome {
+        guard let slot = slot(page, event) else { return Outcome.noMemory }
+        while true {
+            let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
+            if word.isDescriptor { break }
+            var state = WordState(word)
+            if state.isHeld { break }
+            let effects = PageProtocol.step(&state, event, context)
+            if state.overflowed || state.isHeld || effects.held != .unchanged { break }
+            let new = state.word
+            let concerned = effects.action == .flush || effects.action == .downgrade ? new : word
+            if new == word { return Outcome(effects: effects, word: concerned) }
+            if slot.pointee.weakCompareExchange(expected: word.raw, desired: new.raw,
+                                                ordering: .acquiringAndReleasing).exchanged {
+                return Outcome(effects: effects, word: concerned)
+            }
+        }
+        return transitionSlowly(page, event, context, address)
+    }
+
+    /// The page's word. nil: memory is exhausted. Only what gives a client access makes a word that was not there:
+    /// else it is a word apart, on which the event is void.
+    @inline(__always)
+    private func slot(_ page: UInt64, _ event: Event) -> WordPointer? {
+        if let word = pointee.map.word(at: page) { return word }
+        return makeSlot(page, event)
+    }
+
+    @inline(never)
+    private func makeSlot(_ page: UInt64, _ event: Event) -> WordPointer? {
+        switch event {
+        case .request, .offered: return pointee.map.touch(page)
+        default: return pointee.strayWord
+        }
+    }
+
+    @inline(never)
+    private func transitionSlowly(_ page: UInt64, _ event: Event, _ context: Context,
+                                  _ address: vm_address_t) -> Outcome {
+        // A return cannot be refused for want of memory: its record is made first.
+        var version: JobPointer?
+        if case .returned = event { version = Job.create(.write, page, hadHolders: false, .waits) }
+        pointee.monitor.lock()
+        let outcome = transitionLocked(page, event, context, address, &version)
+        pointee.monitor.unlock()
+        Memory.free(version)
+        return outcome
+    }
+
+    func transitionLocked(_ page: UInt64, _ event: Event, _ context: Context) -> Outcome {
+        var none: JobPointer?
+        return transitionLocked(page, event, context, 0, &none)
+    }
+
+    /// `version`: a record for the data, should they be stored; nil afterwards if it was used.
+    private func transitionLocked(_ page: UInt64, _ event: Event, _ context: Context, _ address: vm_address_t,
+                                  _ version: inout JobPointer?) -> Outcome {
+        guard let slot = slot(page, event) else { return Outcome.noMemory }
+        while true {
+            let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
+            guard let (new, effects) = decide(word, event, context) else { return Outcome.noMemory }
+            if new != word && !slot.pointee.compareExchange(expected: word.raw, desired: new.raw,
+                                                            ordering: .acquiringAndReleasing).exchanged {
+                pointee.descriptors.release(new)
+                continue
+            }
+            var outcome = concern(word, new, effects)
+            // `decide` took a reference for the new word, the old word gives its own back.
+            pointee.descriptors.release(word)
+
+            if effects.data == .store, let record = version {
+                storeLocked(record, address)
+                version = nil
+            }
+            if effects.action == .supplyHeld { outcome.version = pinHeldLocked(page) }
+            if effects.held == .drop { dropHeldLocked(page) }
+            if effects.action == .none, isWrittenAndIdle(page, new) {
+                // It was kept for a waiter, and nobody waits any more.
+                outcome.effects.action = retire(page, &outcome)
+            }
+            return outcome
+        }
+    }
+
+    /// The word after the event, with a reference taken if it refers to a descriptor. nil: memory is exhausted and the
+    /// event can be refused.
+    private func decide(_ word: Word, _ event: Event, _ context: Context) -> (Word, Effects)? {
+        if !word.isDescriptor {
+            var state = WordState(word)
+            let effects = PageProtocol.step(&state, event, context)
+            if !state.overflowed {
+                return (word == .untouched && state.word == .resting ? word : state.word, effects)
+            }
+        }
+        let table = pointee.descriptors
+        let key = word.isDescriptor ? event.edgeKey(context) : 0
+        if key != 0, let hit = table.lookup(word.descriptor, key: key) { return (hit.word, Effects(hit.payload)) }
+
+        var state = table.scratch
+        table.load(word, into: state)
+        let effects = PageProtocol.step(&state, event, context)
+        let new: Word
+        switch event {
+        case .request, .offered:
+            guard let stored = table.store(state) else { return nil }
+            new = stored
+        default:
+            new = table.storeWaiting(state)
+        }
+        if key != 0 { table.remember(word.descriptor, key: key, target: new, payload: effects.payload) }
+        return (new, effects)
+    }
+
+    /// The outcome, with the state that its clients are in kept alive.
+    private func concern(_ old: Word, _ new: Word, _ effects: Effects) -> Outcome {
+        let word: Word
+        switch effects.action {
+        case .flush, .downgrade: word = new
+        case .supply, .supplyHeld, .error, .grantWrite: word = old
+        default: return Outcome(effects: effects, word: .untouched)
+        }
+        if !word.isDescriptor { return Outcome(effects: effects, word: word) }
+        pointee.descriptors.retain(word.descriptor)
+        return Outcome(effects: effects, word: word, content: pointee.descriptors.descriptor(word.descriptor).content)
+    }
+
+    /// The outcome's work is done.
+    @inline(__always)
+    func releaseOutcome(_ outcome: Outcome) {
+        if outcome.content != nil || outcome.version != nil { releaseSlowly(outcome) }
+    }
+
+    @inline(never)
+    private func releaseSlowly(_ outcome: Outcome) {
+        pointee.monitor.lock()
+        if outcome.content != nil { pointee.descriptors.release(outcome.word) }
+        if let version = outcome.version { releaseVersionLocked(version) }
+        pointee.monitor.unlock()
+    }
+
+    private func isWrittenAndIdle(_ page: UInt64, _ word: Word) -> Bool {
+        let waits: Bool
+        if word.isDescriptor {
+            let content = pointee.descriptors.descriptor(word.descriptor).content
+            waits = content.isHeld && !content.isInvalid && content.activity == .idle
+        } else {
+            let state = WordState(word)
+            waits = state.isHeld && !state.isInvalid && state.activity == .idle
+        }
+        return waits && pointee.versions.newest(page)?.pointee.state == .finished
+    }
+
+    /// Report the write of a kept version again, now that the page is idle. Returns the action that follows.
+    private func retire(_ page: UInt64, _ outcome: inout Outcome) -> Action {
+        let again = transitionLocked(page, .writtenBack(code: 0), context())
+        assert(again.content == nil)
+        outcome.effects.holders = again.effects.holders
+        return again.effects.action
+    }
+}

@@ -1,0 +1,47 @@
+// One object's messages are taken in one at a time, in the order in which they came.
+//
+// Several workers receive from one port set, so two messages of one port may be in the hands of two threads. Mach numbers
+// the messages of a port as they are received; the number is the message's turn. A thread whose turn it is needs no lock.
+// Taking in is short: page states change, work is noted. Before a callback or a message to a kernel the turn passes on,
+// so no turn ever waits for the translator or for a kernel.
+
+import CPlatform
+import Synchronization
+
+extension UnsafeMutablePointer where Pointee == PagerObject {
+    /// Waits until the messages before this one are taken in.
+    @inline(__always)
+    func awaitTurn(_ number: UInt32) {
+        if pointee.turn.load(ordering: .acquiring) != number { awaitTurnSlowly(number) }
+    }
+
+    @inline(never)
+    private func awaitTurnSlowly(_ number: UInt32) {
+        pointee.monitor.lock()
+        // The waiter counts itself before it looks, the other passes the turn before it looks for waiters: one sees the other.
+        pointee.turnWaiters.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        while pointee.turn.load(ordering: .sequentiallyConsistent) != number { _ = pointee.monitor.wait() }
+        pointee.turnWaiters.wrappingSubtract(1, ordering: .relaxed)
+        pointee.monitor.unlock()
+    }
+
+    @inline(__always)
+    func passTurn(_ number: UInt32) {
+        pointee.turn.store(number &+ 1, ordering: .sequentiallyConsistent)
+        if pointee.turnWaiters.load(ordering: .sequentiallyConsistent) != 0 { wakeTurnWaiters() }
+    }
+
+    @inline(never)
+    private func wakeTurnWaiters() {
+        pointee.monitor.lock()
+        pointee.monitor.wakeAll()
+        pointee.monitor.unlock()
+    }
+
+    /// What a server routine says when its message is taken in: the next one may come.
+    /// (Outside of a worker there is no turn: a test that calls the routine itself.)
+    @inline(__always)
+    func takenIn() {
+        if let worker = Worker.current { worker.passTurn() }
+    }
+}

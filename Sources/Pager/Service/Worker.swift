@@ -1,0 +1,165 @@
+// The threads that serve a bucket.
+//
+// Every worker receives messages and deals with what it received itself: no hand-over. Two rules:
+//   - One worker always receives. The last receiver makes a new one before it calls the translator; if there can be no
+//     more, it leaves the callback to a worker that comes back, and goes on receiving. So the messages that end somebody's wait
+//     (`lock_completed`, `change_completed`, `data_return`) never wait for a callback.
+//   - Inhibition: each worker stops at a *marker*, a message to the pool's own port in the bucket's port set. The set
+//     is one queue, so a worker that takes a marker has done all that it received before, and when every worker has
+//     taken one, all that came before the markers is done.
+// What a thread knows of itself is in its `Worker`; threads of the translator's have none.
+
+import CPlatform
+import Synchronization
+
+struct Worker {
+    let pool: PoolPointer
+    var buffer: UnsafeMutableRawPointer
+    let reply: UnsafeMutableRawPointer
+    var bufferSize: mach_msg_size_t
+    /// Whom the message at hand is for.
+    var target: PagerPointer?
+    var turnNumber: UInt32 = 0
+    var hasTurn = false
+    /// Counted among those who receive (or soon will, without a callback between).
+    var isReceiver = false
+
+    @inline(__always)
+    static var current: UnsafeMutablePointer<Worker>? {
+        platform_thread_local()?.assumingMemoryBound(to: Worker.self)
+    }
+
+    /// Whether this thread may call the translator: it must not be the last that receives.
+    @inline(__always)
+    static func mayCallTranslator() -> Bool {
+        guard let worker = current else { return true }
+        return worker.leaveReceivers()
+    }
+
+    /// Jobs of this pager wait, and this thread must not do them.
+    static func leaveToOthers(_ pager: PagerPointer) {
+        guard let worker = current else { return }
+        worker.pointee.pool.leaveWork(pager)
+        // Somebody may have come back to receive meanwhile.
+        worker.pointee.pool.doWork(worker)
+    }
+
+    /// This thread is going to wait for an answer from a client. Whether that must be undone.
+    static func beginWait() -> Bool {
+        guard let worker = current else { return false }
+        return worker.pointee.pool.beginWait()
+    }
+
+    static func endWait(_ begun: Bool) {
+        if begun, let worker = current { worker.pointee.pool.endWait() }
+    }
+}
+
+extension UnsafeMutablePointer where Pointee == Worker {
+    @inline(__always)
+    func passTurn() {
+        if !pointee.hasTurn { return }
+        pointee.hasTurn = false
+        if let target = pointee.target { target.passTurn(pointee.turnNumber) }
+    }
+
+    @inline(__always)
+    func leaveReceivers() -> Bool {
+        if !pointee.isReceiver { return true }
+        if !pointee.pool.receiverLeaves() { return false }
+        pointee.isReceiver = false
+        return true
+    }
+
+    /// The thread's life: receive, serve, until it is told to end.
+    func run() {
+        platform_set_thread_local(self)
+        while pointee.pool.awaitPermission(self) {
+            var needed: mach_msg_size_t = 0
+            let message = pointee.buffer.assumingMemoryBound(to: mach_msg_header_t.self)
+            let result = pager_receive(message, pointee.bufferSize, pointee.pool.pointee.portSet, 1, &needed)
+            if result == pager_receive_too_large {
+                if !enlarge(needed) { destroyMessage(message) }
+            } else if result != 0 {
+                // The port set is gone: nothing will ever come.
+                pointee.pool.portSetGone()
+                break
+            } else if !pointee.pool.takeMarker(self, message) {
+                serve(message)
+            }
+        }
+        platform_set_thread_local(nil)
+    }
+
+    private func enlarge(_ needed: mach_msg_size_t) -> Bool {
+        // Bounded: no message that we know is larger than a few hundred bytes.
+        guard needed <= 1 << 20, let larger = Memory.allocateBytes(Int(needed)) else { return false }
+        platform_free(pointee.buffer)
+        pointee.buffer = larger
+        pointee.bufferSize = needed
+        return true
+    }
+
+    /// There is no room for it. Whoever is next for its port must not wait for it.
+    private func destroyMessage(_ message: UnsafeMutablePointer<mach_msg_header_t>) {
+        var needed: mach_msg_size_t = 0
+        let result = pager_receive(message, pointee.bufferSize, pointee.pool.pointee.portSet, 0, &needed)
+        if result != pager_receive_too_large {
+            // Another one came first.
+            if result == 0 && !pointee.pool.takeMarker(self, message) { serve(message) }
+            return
+        }
+        guard let target = lookUp(message) else { return }
+        target.awaitTurn(UInt32(message.pointee.msgh_seqno))
+        target.passTurn(UInt32(message.pointee.msgh_seqno))
+        target.refuse(.badLength, 0, UInt64(needed))
+        ports_port_deref(target.pointee.port)
+    }
+
+    private func lookUp(_ message: UnsafeMutablePointer<mach_msg_header_t>) -> PagerPointer? {
+        guard let port = ports_lookup_port(pointee.pool.pointee.bucket, pager_message_port(message),
+                                           PagerClass.existing) else { return nil }
+        return PagerObject.of(port: port)
+    }
+
+    private func serve(_ message: UnsafeMutablePointer<mach_msg_header_t>) {
+        let reply = pointee.reply.assumingMemoryBound(to: mach_msg_header_t.self)
+        guard let target = lookUp(message) else {
+            // Not a pager's (any more): a notification for another port of the bucket, or nobody's.
+            let served = pager_serve_notification(message, reply)
+            pager_finish_message(message, reply, served)
+            return
+        }
+        var call = rpc_info()
+        let began = ports_begin_rpc(target.pointee.port, message.pointee.msgh_id, &call)
+        pointee.target = target
+        pointee.turnNumber = UInt32(message.pointee.msgh_seqno)
+        target.awaitTurn(pointee.turnNumber)
+        pointee.hasTurn = true
+        target.pointee.counters.messages.increment()
+
+        var deadName: mach_port_t = 0
+        if began != 0 {
+            pager_finish_message(message, reply, 0)
+        } else if pager_is_dead_name(message, &deadName) != 0 {
+            target.takeDeadName(deadName)
+        } else {
+            let identifier = message.pointee.msgh_id
+            let served = pager_serve_message(message, reply)
+            if served != 0 {
+                let code = reply.withMemoryRebound(to: mig_reply_header_t.self, capacity: 1) { $0.pointee.RetCode }
+                if code != 0 { target.refuse(.badMessage, UInt64(UInt32(bitPattern: identifier)), UInt64(bitPattern: Int64(code))) }
+                pager_finish_message(message, reply, served)
+            } else {
+                passTurn()
+                let notified = pager_serve_notification(message, reply)
+                if notified == 0 { target.refuse(.unknownMessage, UInt64(UInt32(bitPattern: identifier))) }
+                pager_finish_message(message, reply, notified)
+            }
+        }
+        passTurn()
+        if began == 0 { ports_end_rpc(target.pointee.port, &call) }
+        pointee.target = nil
+        ports_port_deref(target.pointee.port)
+    }
+}

@@ -1,0 +1,166 @@
+// Returned pages on their way to the backing store.
+//
+// Each dirty page that cannot be written by the very thread that received it becomes a *version*: a `.write` job of the object's
+// queue, and the newest one of its page also an entry of `VersionIndex`, where others find the data without the store.
+//
+// Guarantees:
+//   W1  Versions of a page are written in the order in which they came; one that was not begun when a newer one
+//       comes is skipped (the newer one takes its place).
+//   W2  Two writes of a page never overlap: writes are callbacks that exclude each other (Executor.swift).
+//   W3  The page's word says `held` exactly while the index has a version of it. Both change under the lock.
+//   W4  The data of a version stays until nobody writes it, sends it, or may ask for it.
+
+import CPlatform
+import Synchronization
+
+/// Locked.
+struct VersionIndex {
+    private var index = HashIndex()
+    /// Versions that wait or are being written: what a waiting `pager_sync` looks at.
+    private var newestUnfinished: JobPointer?
+    private(set) var unfinished = 0
+
+    mutating func destroy() { index.destroy() }
+
+    func newest(_ page: UInt64) -> JobPointer? {
+        guard let link = index.find(page) else { return nil }
+        return UnsafeMutableRawPointer(link).assumingMemoryBound(to: Job.self)
+    }
+
+    mutating func insert(_ version: JobPointer) {
+        assert(newest(version.pointee.page) == nil)
+        version.pointee.isNewest = true
+        version.pointee.references += 1
+        index.insert(UnsafeMutableRawPointer(version).assumingMemoryBound(to: HashLink.self), version.pointee.page)
+    }
+
+    mutating func remove(_ version: JobPointer) {
+        version.pointee.isNewest = false
+        index.remove(UnsafeMutableRawPointer(version).assumingMemoryBound(to: HashLink.self))
+    }
+
+    mutating func begin(_ version: JobPointer) {
+        unfinished += 1
+        version.pointee.olderUnfinished = newestUnfinished
+        if let older = newestUnfinished { older.pointee.newerUnfinished = version }
+        newestUnfinished = version
+    }
+
+    mutating func end(_ version: JobPointer) {
+        unfinished -= 1
+        let older = version.pointee.olderUnfinished, newer = version.pointee.newerUnfinished
+        if let older { older.pointee.newerUnfinished = newer }
+        if let newer { newer.pointee.olderUnfinished = older } else { newestUnfinished = older }
+        version.pointee.olderUnfinished = nil
+        version.pointee.newerUnfinished = nil
+    }
+
+    func isUnfinished(in pages: ClosedRange<UInt64>) -> Bool {
+        var version = newestUnfinished
+        while let current = version {
+            if pages.contains(current.pointee.page) { return true }
+            version = current.pointee.olderUnfinished
+        }
+        return false
+    }
+}
+
+extension UnsafeMutablePointer where Pointee == PagerObject {
+    /// Pages that may wait to be written before a worker that brings more helps to get rid of them.
+    static var versionLimit: Int { 8192 }
+
+    /// The data at `address` is the newest version of the page. Locked. `version`: an empty record for it.
+    func storeLocked(_ version: JobPointer, _ address: vm_address_t) {
+        version.pointee.address = address
+        if let old = pointee.versions.newest(version.pointee.page) {
+            pointee.versions.remove(old)
+            if old.pointee.state == .waiting {
+                // Its place in the queue goes to the newer one (W1).
+                pointee.jobs.remove(old)
+                pointee.versions.end(old)
+                pointee.counters.skippedWrites.increment()
+                releaseVersionLocked(old)
+            }
+            releaseVersionLocked(old)
+        }
+        pointee.versions.insert(version)
+        version.pointee.references += 1
+        pointee.versions.begin(version)
+        enqueueLocked(version)
+    }
+
+    /// The page's version is not needed any more (or is superseded). Locked.
+    func dropHeldLocked(_ page: UInt64) {
+        guard let version = pointee.versions.newest(page) else { return }
+        pointee.versions.remove(version)
+        releaseVersionLocked(version)
+    }
+
+    /// The data and the record go with the last reference. Freeing memory is no message: the lock may be held.
+    func releaseVersionLocked(_ version: JobPointer) {
+        version.pointee.references -= 1
+        if version.pointee.references > 0 { return }
+        assert(!version.pointee.isNewest)
+        freePages(version.pointee.address, 1)
+        Memory.free(version)
+    }
+
+    /// The newest version of a held page, with a reference, so that it can be sent whatever becomes of it. Locked.
+    func pinHeldLocked(_ page: UInt64) -> JobPointer? {
+        // W3: the word says `held`, so there is one.
+        guard let version = pointee.versions.newest(page) else { return nil }
+        version.pointee.references += 1
+        return version
+    }
+
+    func freePages(_ address: vm_address_t, _ count: UInt64) {
+        if address != 0 { _ = vm_deallocate(mach_task_self(), address, vm_size_t(count << pointee.pageShift)) }
+    }
+
+    /// Writes this version, and with it the waiting ones of the pages that follow, where their data lie one
+    /// behind the other. The executor is held.
+    func writeVersions(_ first: JobPointer) {
+        let limit = 256
+        pointee.monitor.lock()
+        var last = first
+        last.pointee.state = .writing
+        var count = 1
+        // The run is linked through `next`, which the queue does not need any more.
+        while count < limit, let next = pointee.versions.newest(last.pointee.page + 1),
+              next.pointee.state == .waiting,
+              next.pointee.address == last.pointee.address + vm_address_t(pageSize) {
+            pointee.jobs.remove(next)
+            next.pointee.state = .writing
+            last.pointee.next = next
+            last = next
+            count += 1
+        }
+        if pointee.jobs.isEmpty {
+            pointee.executor.bitwiseAnd(~Executor.waiting, ordering: .acquiringAndReleasing)
+        }
+        pointee.monitor.unlock()
+
+        var run = WriteRun(pager: self, page: first.pointee.page, address: first.pointee.address, count: count)
+        var version: JobPointer? = first
+        while let current = version {
+            version = current.pointee.next
+            current.pointee.next = nil
+            finishVersion(current, run.writeNext())
+        }
+    }
+
+    /// The version was written (or not): tell the page, wake who waits for the store.
+    private func finishVersion(_ version: JobPointer, _ code: Int32) {
+        let page = version.pointee.page
+        pointee.monitor.lock()
+        version.pointee.state = .finished
+        version.pointee.code = code
+        pointee.versions.end(version)
+        var outcome: Outcome?
+        if version.pointee.isNewest { outcome = transitionLocked(page, .writtenBack(code: code), Context()) }
+        releaseVersionLocked(version)
+        pointee.monitor.wakeAll()
+        pointee.monitor.unlock()
+        if let outcome { followLater(page, advance(page, outcome, 0)) }
+    }
+}

@@ -1,0 +1,77 @@
+/* pager/extensions.h - what this libpager offers beyond <hurd/pager.h>.
+
+   A translator that is to run with the Hurd's libpager as well must not need any of it.
+   Every call may be made from any thread.  */
+
+#ifndef _PAGER_EXTENSIONS_
+#define _PAGER_EXTENSIONS_ 1
+
+#include <stdint.h>
+
+#include <hurd/pager.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Let up to COUNT calls of pager_read_page for PAGER run at the same time (1, the default: one at a time with all
+   other callbacks; at most 64).  The translator promises that pager_read_page may run in several threads for
+   different pages, and beside one other callback of the same pager; the library still never has two
+   callbacks for the same page.  To be set before the first request.  EINVAL: COUNT is out of range.  */
+error_t pager_set_concurrent_reads(struct pager *pager, unsigned int count);
+
+/* How long pager_shutdown waits for clients that do not answer, in milliseconds (10,000).  They are then given up
+   as if dead: what they had not returned is lost.  */
+void pager_set_shutdown_patience(struct pager *pager, unsigned int milliseconds);
+
+/* End the workers and free REQUESTS.  Returns when all threads have let go.  Requests that are received but not done
+   are done first; what waits in the ports stays there.  Not from a callback.  */
+void pager_stop_workers(struct pager_requests *requests);
+
+/* Counters of one pager since its creation.  */
+struct pager_statistics {
+    uint64_t messages;              /* received for this pager */
+    uint64_t page_ins;              /* calls of pager_read_page */
+    uint64_t page_outs;             /* pages written */
+    uint64_t supplies;              /* data_supply sent */
+    uint64_t errors;                /* data_error sent */
+    uint64_t hand_offs;             /* supplies of data that one client returned and another, or the same, asked for,
+                                       without the store */
+    uint64_t flushes;               /* lock requests sent to take a page from a client for another */
+    uint64_t downgrades;            /* lock requests sent to make a writer a reader */
+    uint64_t unlocks;               /* grants of writing to a client that had the page */
+    uint64_t evictions;             /* calls of pager_notify_evict */
+    uint64_t refused;               /* messages refused, see the log */
+    uint64_t skipped_writes;        /* returned versions that a newer one replaced before they were written */
+    uint64_t clients;               /* attached now */
+    uint64_t descriptors;           /* shared page descriptors now */
+    uint64_t descriptor_bytes;
+    uint64_t map_bytes;             /* of the page map, without descriptors */
+};
+void pager_get_statistics(struct pager *pager, struct pager_statistics *statistics);
+
+/* Pages in each condition now (a snapshot while nothing moves; else each page is counted once or not at all).  */
+struct pager_page_census {
+    uint64_t touched;               /* asked for at least once */
+    uint64_t unused;                /* no client has it */
+    uint64_t readers;               /* one or more clients may read */
+    uint64_t writers;               /* one client may write */
+    uint64_t busy;                  /* being read, written, handed over */
+    uint64_t held;                  /* a returned version waits to be written */
+    uint64_t in_error;              /* the last operation failed */
+    uint64_t described;             /* kept in a shared descriptor rather than in the word */
+};
+void pager_take_census(struct pager *pager, struct pager_page_census *census);
+
+/* The access of one page, for tests and debuggers: for client number CLIENT 0 none, 1 read, 2 being taken back, 3 write;
+   -1: no such client.  Client numbers are given in order of attachment, from 0, and reused.  */
+int pager_page_access(struct pager *pager, vm_offset_t page, unsigned int client);
+
+/* The page map's word for PAGE (docs/design.md), 0 if the page was never touched.  For tests and debuggers.  */
+uint32_t pager_page_word(struct pager *pager, vm_offset_t page);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
