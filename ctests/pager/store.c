@@ -1,0 +1,327 @@
+#include "store.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define HANG_S 30
+
+static size_t page_size(void) { return vm_page_size; }
+vm_offset_t page_offset(size_t page) { return (vm_offset_t) page * page_size(); }
+
+/* ---- Callbacks ---- */
+
+static void hang(const char *what)
+{
+    fprintf(stderr, "test hangs: %s\n", what);
+    abort();
+}
+
+static void wait_changed(struct user_pager_info *store, const char *what)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += HANG_S;
+    if (pthread_cond_timedwait(&store->changed, &store->lock, &end) == ETIMEDOUT)
+        hang(what);
+}
+
+/* Locked on return.  */
+static struct call_record *begin(struct user_pager_info *store, enum call call, vm_offset_t page, vm_size_t length,
+                                 unsigned char first)
+{
+    pthread_mutex_lock(&store->lock);
+    unsigned index = store->logged++ % 4096;
+    store->log[index] = (struct call_record) { .call = call, .page = page, .length = length, .first = first };
+    store->counts[call]++;
+    if (++store->running > store->max_running)
+        store->max_running = store->running;
+    if (call == CALL_READ && ++store->running_reads > store->max_reads)
+        store->max_reads = store->running_reads;
+    for (int i = 0; i < store->active_count; i++)
+        if (store->active[i] == page)
+            store->overlaps++;
+    if (store->active_count < 128)
+        store->active[store->active_count++] = page;
+    store->waiting[call]++;
+    pthread_cond_broadcast(&store->changed);
+    while (store->closed[call])
+        wait_changed(store, "a gate is never opened");
+    store->waiting[call]--;
+    if (store->error_count[call] != 0) {
+        store->log[index].error = store->errors[call];
+        if (store->error_count[call] > 0)
+            store->error_count[call]--;
+    }
+    return &store->log[index];
+}
+
+static void end(struct user_pager_info *store, enum call call, vm_offset_t page)
+{
+    store->running--;
+    if (call == CALL_READ)
+        store->running_reads--;
+    for (int i = 0; i < store->active_count; i++)
+        if (store->active[i] == page) {
+            store->active[i] = store->active[--store->active_count];
+            break;
+        }
+    pthread_cond_broadcast(&store->changed);
+    pthread_mutex_unlock(&store->lock);
+}
+
+error_t pager_read_page(struct user_pager_info *store, vm_offset_t page, vm_address_t *buf, int *write_lock)
+{
+    int error = begin(store, CALL_READ, page, page_size(), 0)->error;
+    if (!error && store->bad_buffer) {
+        static char spare[64];
+        *buf = store->bad_buffer == 1 ? 0 : (vm_address_t) spare + 8;
+        store->bad_buffer = 0;
+    } else if (!error) {
+        if (vm_allocate(mach_task_self(), buf, page_size(), 1) != KERN_SUCCESS)
+            error = ENOMEM;
+        else if (page / page_size() < store->pages)
+            memcpy((void *) *buf, store->data + page, page_size());
+        *write_lock = store->write_lock;
+    }
+    end(store, CALL_READ, page);
+    return error;
+}
+
+error_t pager_write_page(struct user_pager_info *store, vm_offset_t page, vm_address_t buf)
+{
+    int error = begin(store, CALL_WRITE, page, page_size(), *(unsigned char *) buf)->error;
+    if (!error && page / page_size() < store->pages)
+        memcpy(store->data + page, (void *) buf, page_size());
+    end(store, CALL_WRITE, page);
+    return error;
+}
+
+error_t pager_write_pages(struct user_pager_info *store, vm_offset_t offset, vm_address_t data, vm_size_t length,
+                          vm_size_t *written)
+{
+    *written = 0;
+    if (!store->multi_write)
+        return EOPNOTSUPP;
+    int error = begin(store, CALL_WRITES, offset, length, *(unsigned char *) data)->error;
+    vm_size_t most = (vm_size_t) store->multi_write * page_size();
+    if (!error) {
+        *written = length < most ? length : most;
+        memcpy(store->data + offset, (void *) data, *written);
+    }
+    end(store, CALL_WRITES, offset);
+    return error;
+}
+
+error_t pager_unlock_page(struct user_pager_info *store, vm_offset_t address)
+{
+    int error = begin(store, CALL_UNLOCK, address, page_size(), 0)->error;
+    end(store, CALL_UNLOCK, address);
+    return error;
+}
+
+void pager_notify_evict(struct user_pager_info *store, vm_offset_t page)
+{
+    begin(store, CALL_EVICT, page, page_size(), 0);
+    end(store, CALL_EVICT, page);
+}
+
+error_t pager_report_extent(struct user_pager_info *store, vm_address_t *offset, vm_size_t *size)
+{
+    *offset = 0;
+    *size = store->pages * page_size();
+    return 0;
+}
+
+void pager_clear_user_data(struct user_pager_info *store)
+{
+    pthread_mutex_lock(&store->lock);
+    store->cleared++;
+    pthread_cond_broadcast(&store->changed);
+    pthread_mutex_unlock(&store->lock);
+}
+
+void pager_dropweak(struct user_pager_info *store) { store->dropped_weak++; }
+
+/* ---- The world ---- */
+
+static size_t count_rights(void) { return hostmach_list_rights(hostmach_task_main(), NULL, 0); }
+
+void world_open_with(struct world *world, size_t pages, boolean_t may_cache, memory_object_copy_strategy_t strategy,
+                     boolean_t notify)
+{
+
+    *world = (struct world) { .ports_before = hostmach_port_count(), .rights_before = count_rights(),
+                              .bytes_before = hostmach_vm_bytes() };
+    struct user_pager_info *store = calloc(1, sizeof *store);
+    store->pages = pages;
+    store->data = calloc(pages, page_size());
+    pthread_mutex_init(&store->lock, NULL);
+    pthread_cond_init(&store->changed, NULL);
+    world->store = store;
+    for (size_t i = 0; i < pages; i++)
+        store_fill(world, i, (unsigned char) (i + 1));
+    world->bucket = ports_create_bucket();
+    assert_non_null(world->bucket);
+    assert_int_equal(pager_start_workers(world->bucket, &world->requests), 0);
+    world->pager = pager_create(store, world->bucket, may_cache, strategy, notify);
+    assert_non_null(world->pager);
+    store->pager = world->pager;
+    world->port = ports_get_send_right(world->pager);
+    assert_true(MACH_PORT_VALID(world->port));
+}
+
+void world_open(struct world *world, size_t pages, boolean_t notify)
+{
+    world_open_with(world, pages, 0, MEMORY_OBJECT_COPY_DELAY, notify);
+}
+
+void world_close(struct world *world)
+{
+    struct user_pager_info *store = world->store;
+    for (int i = 0; i < CALL_COUNT; i++)
+        store_open_gate(world, i);
+    pager_shutdown(world->pager);
+    mach_port_deallocate(mach_task_self(), world->port);
+    ports_port_deref(world->pager);
+    pager_stop_workers(world->requests);
+    assert_int_equal(store->cleared, 1);
+    assert_int_equal(store->overlaps, 0);
+    assert_int_equal(ports_destroy_bucket(world->bucket), 0);
+    assert_int_equal(hostmach_port_count(), world->ports_before);
+    assert_int_equal(count_rights(), world->rights_before);
+    assert_int_equal(hostmach_vm_bytes(), world->bytes_before);
+    pthread_mutex_destroy(&store->lock);
+    pthread_cond_destroy(&store->changed);
+    free(store->data);
+    free(store);
+}
+
+/* ---- The store ---- */
+
+unsigned char store_byte(struct world *world, size_t page)
+{
+    pthread_mutex_lock(&world->store->lock);
+    unsigned char byte = world->store->data[page * page_size()];
+    pthread_mutex_unlock(&world->store->lock);
+    return byte;
+}
+
+void store_fill(struct world *world, size_t page, unsigned char byte)
+{
+    pthread_mutex_lock(&world->store->lock);
+    memset(world->store->data + page * page_size(), byte, page_size());
+    pthread_mutex_unlock(&world->store->lock);
+}
+
+void store_fail(struct world *world, enum call call, int error, int count)
+{
+    pthread_mutex_lock(&world->store->lock);
+    world->store->errors[call] = error;
+    world->store->error_count[call] = count;
+    pthread_mutex_unlock(&world->store->lock);
+}
+
+void store_write_lock(struct world *world, int on)
+{
+    pthread_mutex_lock(&world->store->lock);
+    world->store->write_lock = on;
+    pthread_mutex_unlock(&world->store->lock);
+}
+
+void store_multi_write(struct world *world, int pages) { world->store->multi_write = pages; }
+
+void store_close_gate(struct world *world, enum call call)
+{
+    pthread_mutex_lock(&world->store->lock);
+    world->store->closed[call] = 1;
+    pthread_mutex_unlock(&world->store->lock);
+}
+
+void store_wait_gate(struct world *world, enum call call, int count)
+{
+    pthread_mutex_lock(&world->store->lock);
+    while (world->store->waiting[call] < count)
+        wait_changed(world->store, "a callback does not come to its gate");
+    pthread_mutex_unlock(&world->store->lock);
+}
+
+void store_open_gate(struct world *world, enum call call)
+{
+    pthread_mutex_lock(&world->store->lock);
+    world->store->closed[call] = 0;
+    pthread_cond_broadcast(&world->store->changed);
+    pthread_mutex_unlock(&world->store->lock);
+}
+
+unsigned store_count(struct world *world, enum call call)
+{
+    pthread_mutex_lock(&world->store->lock);
+    unsigned count = world->store->counts[call];
+    pthread_mutex_unlock(&world->store->lock);
+    return count;
+}
+
+void store_wait_count(struct world *world, enum call call, unsigned count)
+{
+    pthread_mutex_lock(&world->store->lock);
+    while (world->store->counts[call] < count)
+        wait_changed(world->store, "a callback does not come");
+    pthread_mutex_unlock(&world->store->lock);
+}
+
+struct call_record store_call(struct world *world, enum call call, unsigned index)
+{
+    pthread_mutex_lock(&world->store->lock);
+    unsigned seen = 0;
+    struct call_record record = { .call = CALL_COUNT };
+    for (unsigned i = 0; i < world->store->logged && i < 4096; i++)
+        if (world->store->log[i].call == call && seen++ == index)
+            record = world->store->log[i];
+    pthread_mutex_unlock(&world->store->lock);
+    assert_int_not_equal(record.call, CALL_COUNT);
+    return record;
+}
+
+void world_settle(struct world *world)
+{
+    /* Inhibiting waits until everything that was sent before is done.  */
+    assert_int_equal(pager_inhibit_workers(world->requests), 0);
+    pager_resume_workers(world->requests);
+}
+
+struct pager_statistics world_statistics(struct world *world)
+{
+    struct pager_statistics statistics;
+    pager_get_statistics(world->pager, &statistics);
+    return statistics;
+}
+
+/* ---- Kernels ---- */
+
+unsigned char kernel_byte(sk_object *object, size_t page)
+{
+    unsigned char byte = 0;
+    assert_int_equal(sk_peek(object, page_offset(page), &byte, 1), 0);
+    return byte;
+}
+
+int kernel_read(sk_object *object, size_t page, unsigned char *byte)
+{
+    return sk_read(object, page_offset(page), byte, 1);
+}
+
+int kernel_write(sk_object *object, size_t page, unsigned char byte)
+{
+    return sk_write(object, page_offset(page), &byte, 1);
+}
+
+pthread_t spawn(void *(*function)(void *), void *argument)
+{
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, function, argument), 0);
+    return thread;
+}
+
+void join(pthread_t thread) { assert_int_equal(pthread_join(thread, NULL), 0); }
