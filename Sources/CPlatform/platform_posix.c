@@ -306,3 +306,10 @@ platform_set_errno (int code)
 {
     errno = code;
 }
+
+void
+platform_pause_ms (uint32_t milliseconds)
+{
+    struct timespec time = { milliseconds / 1000, (long) (milliseconds % 1000) * 1000000 };
+    nanosleep (&time, NULL);
+}

@@ -7,6 +7,7 @@
 #include "memory_object_S.h"
 
 const mach_msg_return_t pager_receive_too_large = MACH_RCV_TOO_LARGE;
+const mach_msg_return_t pager_send_invalid_destination = MACH_SEND_INVALID_DEST;
 
 mach_msg_return_t
 pager_receive(mach_msg_header_t *buffer, mach_msg_size_t size, mach_port_t port_set, int large,

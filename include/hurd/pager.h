@@ -114,10 +114,10 @@ void pager_flush_some(struct pager *pager, vm_address_t start, vm_size_t len, in
 void pager_return(struct pager *pager, int wait);
 void pager_return_some(struct pager *pager, vm_address_t start, vm_size_t len, int wait);
 
-/* Give clients the page at offset PAGE without having been asked.  BUF: its data, page-aligned, which stay the
+/* Give the client the page at offset PAGE without having been asked.  BUF: its data, page-aligned, which stay the
    caller's.  WRITELOCK: a write must ask pager_unlock_page first.  PRECIOUS: tell when it is evicted (always so
-   with notify_on_evict).  With one client it gets the page, with several each gets a copy to read.  Ignored where
-   a client has the page, or waits for it.  */
+   with notify_on_evict).  Ignored where the client has the page or waits for it, and while the object has several
+   clients or none: a page that nobody asked for cannot be given out coherently then (docs/design.md).  */
 void pager_offer_page(struct pager *pager, int precious, int writelock, vm_offset_t page, vm_address_t buf);
 
 /* Copy *SIZE bytes between OTHER and the object MEMOBJ (a send right to PAGER's port) at OFFSET, through a

@@ -55,6 +55,8 @@ void pager_refuse_supply_completed(pager_t);
 mach_msg_return_t pager_receive(mach_msg_header_t *buffer, mach_msg_size_t size, mach_port_t port_set, int large,
                                 mach_msg_size_t *needed);
 extern const mach_msg_return_t pager_receive_too_large;
+/* mach_msg: the port is dead, or there is no such right.  */
+extern const mach_msg_return_t pager_send_invalid_destination;
 
 /* Give MESSAGE to the memory object server.  0: the id is not one of its own.  A message that the server refuses, or
    whose id nobody knows, has its rights and memory released by pager_finish_message.  */

@@ -67,6 +67,9 @@ int platform_thread_start(void (*entry)(void *), void *argument);
 void *platform_thread_local(void);
 void platform_set_thread_local(void *);
 
+/* Sleep.  */
+void platform_pause_ms(uint32_t milliseconds);
+
 /* errno of this thread.  */
 void platform_set_errno(int code);
 

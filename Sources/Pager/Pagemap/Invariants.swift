@@ -35,7 +35,7 @@ private func holds(_ violation: StaticString?) -> Bool {
 
 /// P1, P3 and P4 and S1, which can be asked of any state; P2 is a matter of the representation.
 /// `clients`: clients with this number or a greater one have nothing.
-func violation<S: PageState>(_ state: S, clients: ClientNumber) -> StaticString? {
+func stateViolation<S: PageState>(_ state: S, clients: ClientNumber) -> StaticString? {
     if state.overflowed { return "overflowed: void" }
     var readers = 0, writers = 0, revoking = 0
     var client: ClientNumber = 0
@@ -60,7 +60,7 @@ func violation<S: PageState>(_ state: S, clients: ClientNumber) -> StaticString?
 }
 
 func checkInvariants<S: PageState>(_ state: S, clients: ClientNumber) {
-    assert(holds(violation(state, clients: clients)))
+    assert(holds(stateViolation(state, clients: clients)))
 }
 
 extension WordState {
@@ -81,7 +81,7 @@ extension WordState {
             if seen & bit != 0 { return "P2 waits twice" }
             seen |= bit
         }
-        return Pager.violation(self, clients: WordLayout.clients)
+        return stateViolation(self, clients: WordLayout.clients)
     }
 
     func checkInvariants() { assert(holds(violation())) }
@@ -117,7 +117,7 @@ extension ScratchState {
         if let broken = content.violation() { return broken }
         if content.capacityNeeded > capacity { return "capacity" }
         let clients = content.isAccessEmpty ? 0 : content.accessEntry(at: content.accessCount - 1).client + 1
-        return Pager.violation(self, clients: clients)
+        return stateViolation(self, clients: clients)
     }
 
     func checkInvariants() { assert(holds(violation())) }

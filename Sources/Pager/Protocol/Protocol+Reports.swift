@@ -121,10 +121,13 @@ extension PageProtocol {
         return settle(&s, context, evicted: false)
     }
 
+    /// Only where the client is alone: a request of its may be on its way, and is then taken as one for a page that it
+    /// dropped. Alone it is granted the page anew in the same step (`request`), so what it has stays accounted for; with other clients
+    /// it would lose, for a moment, an access that it uses. The service takes in no request while an offer is being sent.
     static func offered<S: PageState>(_ s: inout S, _ client: ClientNumber, _ write: Bool, _ writeLock: Bool,
                                       _ context: Context) -> Effects {
-        let free = write ? s.isAccessEmpty : s.writer == noClient && s.access(of: client) == .none
-        if !free || s.activity != .idle || s.isHeld || s.isInvalid {
+        if !context.sole || !s.isAccessEmpty || s.activity != .idle || s.isHeld || s.isInvalid
+            || s.pendingError(of: client) != 0 {
             return Effects(refusal: .offerNotWanted)
         }
         s.setAccess(write ? .write : .read, of: client)

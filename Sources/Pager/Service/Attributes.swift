@@ -49,20 +49,19 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     private func tell(_ client: ClientPointer, _ mayCache: boolean_t, _ copyStrategy: memory_object_copy_strategy_t,
                       _ wait: Bool) {
-        let control = client.pointee.control.load(ordering: .relaxed)
+        let number = client.pointee.number
         if !wait {
-            let result = memory_object_change_attributes(control, mayCache, copyStrategy, 0)
-            if result != 0 { noteSendFailure(0, result) }
+            send(number, 0) { memory_object_change_attributes($0, mayCache, copyStrategy, 0) }
             return
         }
         pointee.monitor.lock()
         pointee.attributeChange.asked = client.pointee.number
         pointee.monitor.unlock()
-        let result = memory_object_change_attributes(control, mayCache, copyStrategy, portName)
-        if result != 0 { noteSendFailure(0, result) }
+        let name = portName
+        send(number, 0) { memory_object_change_attributes($0, mayCache, copyStrategy, name) }
         pointee.monitor.lock()
         // Its end, should it have begun before it was noted as asked, is seen here; a later one wakes us.
-        if result != 0 || client.pointee.attached.load(ordering: .sequentiallyConsistent) == 0 {
+        if client.pointee.attached.load(ordering: .sequentiallyConsistent) == 0 {
             pointee.attributeChange.asked = noClient
         }
         while pointee.attributeChange.asked != noClient { _ = pointee.monitor.wait() }

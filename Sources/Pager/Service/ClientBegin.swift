@@ -30,11 +30,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let mayCache = pointee.mayCache, copyStrategy = pointee.copyStrategy
         pointee.monitor.unlock()
         takenIn()
-        if !client.acquire() { return }
-        let port = client.pointee.control.load(ordering: .relaxed)
-        let result = memory_object_ready(port, mayCache, copyStrategy)
-        release(client)
-        if result != 0 { noteSendFailure(0, result) }
+        if pointee.offers.load(ordering: .sequentiallyConsistent) != 0 { awaitOffers() }
+        send(client.pointee.number, 0) { memory_object_ready($0, mayCache, copyStrategy) }
     }
 
     /// The kernel is told that it will not be served, so that it does not wait.

@@ -45,6 +45,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         release(client)
     }
 
+    /// A page was given to a client that may have gone meanwhile, too late for its end to find the page.
+    @inline(__always)
+    func forgetIfGone(_ number: ClientNumber, _ page: UInt64) {
+        if pointee.clients.client(number).pointee.attached.load(ordering: .sequentiallyConsistent) != 0 { return }
+        perform(page, transition(page, .clientGone(number), context()))
+    }
+
     /// Both are receive rights now: the kernel gave its ports up.
     func takeTerminate(_ control: mach_port_t, _ name: mach_port_t) {
         let client = pointee.clients.find(control) ?? searchClient(control)

@@ -144,7 +144,7 @@ extension LockRequest {
 }
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
-    /// Asks a client. false: it cannot be asked, and will not answer (and the user who waits was not told).
+    /// Asks a client. false: it is gone and will not answer (and the user who waits was not told).
     func requestLock(_ number: ClientNumber, _ asked: LockRequest) -> Bool {
         var request = asked
         if !request.isUsers {
@@ -170,55 +170,40 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let serial = entry.pointee.serial
         if behind == nil { entry.pointee.state = .sending }
         pointee.monitor.unlock()
-        return behind != nil || send(entry, serial)
+        if behind == nil { send(number, request, serial) }
+        return true
     }
 
-    /// Sends this entry's request, and then those that queued up behind it (L1). false: this one could not be sent.
-    private func send(_ first: LockEntryPointer, _ firstSerial: UInt64) -> Bool {
+    /// Sends this entry's request, and then those that queued up behind it (L1). Where sending fails the client is gone or
+    /// given up, and its end is the answer.
+    private func send(_ number: ClientNumber, _ first: LockRequest, _ firstSerial: UInt64) {
         var serial = firstSerial
-        var firstSent = true
-        pointee.monitor.lock()
-        let number = first.pointee.client
-        var request = first.pointee.request
-        pointee.monitor.unlock()
+        var request = first
         while true {
-            let sent = sendLock(number, request)
+            sendLock(number, request)
             pointee.monitor.lock()
             // Unless it was answered already, or its client is gone (L3).
-            var failed: LockRequest?
             if let entry = pointee.ledger.find(number, request.offset, request.length, { $0 == .sending }),
                entry.pointee.serial == serial {
-                if sent {
-                    entry.pointee.state = .sent
-                } else {
-                    failed = entry.pointee.request
-                    forgetLocked(entry)
-                }
+                entry.pointee.state = .sent
             }
-            let next = pointee.ledger.find(number, request.offset, request.length) { $0 == .queued }
-            next?.pointee.state = .sending
-            let nextSerial = next?.pointee.serial ?? 0
-            let nextRequest = next?.pointee.request
+            guard let next = pointee.ledger.find(number, request.offset, request.length, { $0 == .queued }) else {
+                pointee.monitor.unlock()
+                return
+            }
+            next.pointee.state = .sending
+            serial = next.pointee.serial
+            request = next.pointee.request
             pointee.monitor.unlock()
-
-            if failed != nil {
-                if serial == firstSerial { firstSent = false } else { unreachable(number, request) }
-            }
-            guard let nextRequest else { return firstSent }
-            serial = nextSerial
-            request = nextRequest
         }
     }
 
-    private func sendLock(_ number: ClientNumber, _ request: LockRequest) -> Bool {
-        let client = pointee.clients.client(number)
-        if !client.acquire() { return false }
-        let result = memory_object_lock_request(
-            client.pointee.control.load(ordering: .relaxed), request.offset, request.length, request.returns,
-            request.flush ? 1 : 0, request.lock, portName)
-        release(client)
-        if result != 0 { noteSendFailure(page(request.offset), result) }
-        return result == 0
+    private func sendLock(_ number: ClientNumber, _ request: LockRequest) {
+        let name = portName
+        send(number, page(request.offset)) {
+            memory_object_lock_request($0, request.offset, request.length, request.returns, request.flush ? 1 : 0,
+                                       request.lock, name)
+        }
     }
 
     /// An entry goes without an answer. Locked.
@@ -227,15 +212,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             pointee.rangeFlushes.wrappingSubtract(1, ordering: .sequentiallyConsistent)
         }
         pointee.ledger.remove(entry)
-    }
-
-    /// Another thread's request, which we sent for it, did not reach the client: as good as an answer.
-    private func unreachable(_ number: ClientNumber, _ request: LockRequest) {
-        if request.isUsers {
-            if let operation = request.operation { finish(operation) }
-        } else {
-            perform(request.page, transition(request.page, .lockCompleted(number), context()))
-        }
     }
 
     /// The client may have the page from now on.

@@ -43,6 +43,9 @@ struct PagerObject: ~Copyable {
     let directWritesBegun = Atomic<UInt32>(0)
     let directWritesEnded = Atomic<UInt32>(0)
 
+    /// Calls of pager_offer_page that are sending.
+    let offers = Atomic<UInt32>(0)
+
     /// No new requests: `pager_shutdown` has begun.
     let closing = Atomic<UInt32>(0)
     let shutdownPatience = Atomic<UInt32>(10_000)

@@ -161,30 +161,24 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             case .grantWrite:
                 permitAnswered(page, outcome)
             case .flush, .downgrade:
-                outcome = askOutstanding(page, outcome)
-                continue
+                askOutstanding(page, outcome)
+                return nil
             }
             releaseOutcome(outcome)
             outcome = transition(page, .sent, context(hadHolders: effects.holders))
         }
     }
 
-    /// Asks every client that is outstanding to give the page up, or to become a reader. Returns what follows at once:
-    /// nothing, unless none of them could be reached.
-    private func askOutstanding(_ page: UInt64, _ outcome: Outcome) -> Outcome {
+    /// Asks every client that is outstanding to give the page up, or to become a reader. One that is gone is not asked: its end
+    /// has passed this page already, or will come to it.
+    private func askOutstanding(_ page: UInt64, _ outcome: Outcome) {
         let downgrade = outcome.effects.action == .downgrade
         let returns = outcome.effects.returnAll ? MEMORY_OBJECT_RETURN_ALL : MEMORY_OBJECT_RETURN_DIRTY
-        var following = Outcome.nothing
         outcome.forEachOutstanding { number in
             if downgrade { pointee.counters.downgrades.increment() } else { pointee.counters.flushes.increment() }
-            let asked = requestLock(number, .page(page, returns: returns, flush: !downgrade,
-                                                  lock: downgrade ? VM_PROT_WRITE : VM_PROT_NO_CHANGE))
-            if asked { return }
-            // It is gone, or cannot be reached: as good as an answer.
-            let result = transition(page, .lockCompleted(number), context())
-            if result.effects.action != .none { following = result }
+            _ = requestLock(number, .page(page, returns: returns, flush: !downgrade,
+                                          lock: downgrade ? VM_PROT_WRITE : VM_PROT_NO_CHANGE))
         }
         releaseOutcome(outcome)
-        return following
     }
 }

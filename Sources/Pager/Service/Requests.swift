@@ -36,6 +36,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             takenIn()
             return sendError(number, offset, length, Errno.io)
         }
+        if pointee.offers.load(ordering: .sequentiallyConsistent) != 0 { awaitOffers() }
         // Only the first page is part of the turn: a page that is taken in later than it came is as if it came later.
         var page = pages.lowerBound
         while true {
@@ -47,10 +48,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             } else {
                 perform(page, outcome)
             }
-            if client.pointee.attached.load(ordering: .sequentiallyConsistent) == 0 {
-                // It went while we were about it, maybe too late for its end to find this page.
-                perform(page, transition(page, .clientGone(number), context()))
-            }
+            forgetIfGone(number, page)
             if page == pages.upperBound { return }
             page += 1
         }
@@ -81,25 +79,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             }
             if page == pages.upperBound { return }
             page += 1
-        }
-    }
-
-    /// pager_offer_page.
-    func offer(_ page: UInt64, _ data: vm_address_t, precious: Bool, writeLock: Bool) {
-        if UInt64(data) & (pageSize - 1) != 0 || data == 0 || pointee.closing.load(ordering: .acquiring) != 0 { return }
-        let sole = pointee.clients.attachedCount == 1
-        var number: ClientNumber = 0
-        while number < clientNumbersUsed() {
-            if pointee.clients.client(number).pointee.attached.load(ordering: .acquiring) != 0 {
-                let outcome = transition(page, .offered(number, write: sole && !writeLock, writeLock: writeLock),
-                                         context())
-                if outcome.effects.action == .supply {
-                    supplyCopy(page, outcome, data, precious: precious)
-                    releaseOutcome(outcome)
-                    perform(page, transition(page, .sent, context(hadHolders: true)))
-                }
-            }
-            number += 1
         }
     }
 }

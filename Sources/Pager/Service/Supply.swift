@@ -40,21 +40,15 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     @inline(__always)
     private func supply(_ page: UInt64, _ outcome: Outcome, to number: ClientNumber, _ data: vm_address_t,
                         move: Bool) -> Bool {
-        let client = pointee.clients.client(number)
-        if !client.acquire() { return false }
-        let result = memory_object_data_supply(
-            client.pointee.control.load(ordering: .relaxed), offset(page), data,
-            mach_msg_type_number_t(truncatingIfNeeded: pageSize), move ? 1 : 0,
-            outcome.effects.write ? 0 : VM_PROT_WRITE, outcome.effects.precious ? 1 : 0, 0)
+        let size = mach_msg_type_number_t(truncatingIfNeeded: pageSize)
+        let sent = send(number, page) {
+            memory_object_data_supply($0, offset(page), data, size, move ? 1 : 0,
+                                      outcome.effects.write ? 0 : VM_PROT_WRITE, outcome.effects.precious ? 1 : 0, 0)
+        }
         // From now on the client may have the page: whoever sweeps after a user's flush must know (Ledger.swift).
         if pointee.rangeFlushes.load(ordering: .sequentiallyConsistent) != 0 { noteGiven(number, page) }
-        release(client)
-        if result != 0 {
-            noteSendFailure(page, result)
-            return false
-        }
-        pointee.counters.supplies.increment()
-        return true
+        if sent { pointee.counters.supplies.increment() }
+        return sent
     }
 
     func refuseAnswered(_ page: UInt64, _ outcome: Outcome) {
@@ -64,34 +58,19 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     func sendError(_ number: ClientNumber, _ offset: vm_offset_t, _ length: vm_size_t, _ code: Int32) {
-        let client = pointee.clients.client(number)
-        if !client.acquire() { return }
-        let result = memory_object_data_error(client.pointee.control.load(ordering: .relaxed), offset, length, code)
-        release(client)
         pointee.counters.errors.increment()
-        if result != 0 { noteSendFailure(page(offset), result) }
+        send(number, page(offset)) { memory_object_data_error($0, offset, length, code) }
     }
 
-    /// Writing is permitted to clients that have the page.
+    /// Writing is permitted to clients that have the page. No answer is asked for: what the client does next says enough.
     @inline(__always)
     func permitAnswered(_ page: UInt64, _ outcome: Outcome) {
         for index in 0..<outcome.answeredCount {
-            let client = pointee.clients.client(outcome.answered(at: index))
-            if !client.acquire() { continue }
-            // No answer is asked for: what the client does next says enough.
-            let result = memory_object_lock_request(
-                client.pointee.control.load(ordering: .relaxed), offset(page), vm_size_t(pageSize),
-                MEMORY_OBJECT_RETURN_NONE, 0, VM_PROT_NONE, 0)
-            release(client)
             pointee.counters.unlocks.increment()
-            if result != 0 { noteSendFailure(page, result) }
+            send(outcome.answered(at: index), page) {
+                memory_object_lock_request($0, offset(page), vm_size_t(pageSize), MEMORY_OBJECT_RETURN_NONE, 0,
+                                           VM_PROT_NONE, 0)
+            }
         }
-    }
-
-    /// A message to a client could not be sent. If the client is dead, its dead name is announced to us as well and
-    /// ends what it waits for; else the client has to ask again.
-    @inline(never)
-    func noteSendFailure(_ page: UInt64, _ result: kern_return_t) {
-        refuse(.sendFailed, UInt64(offset(page)), UInt64(UInt32(bitPattern: result)))
     }
 }

@@ -1,0 +1,62 @@
+/* The functions that the engine calls and that tests of the page map and of the protocol never reach: Mach's, those of libports, a
+   translator's.  Each ends the test, by its name.  */
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "strangers.h"
+
+static void reached(const char *name)
+{
+    fprintf(stderr, "%s was called in a test that has no Mach\n", name);
+    abort();
+}
+
+#define STRANGER(name) void name(void); void name(void) { reached(#name); }
+
+unsigned long vm_page_size = 4096;
+const int pager_receive_too_large = 1, pager_send_invalid_destination = 2;
+
+STRANGER(mach_port_deallocate)
+STRANGER(mach_port_move_member)
+STRANGER(mach_port_rename)
+STRANGER(mach_task_self)
+STRANGER(memory_object_change_attributes)
+STRANGER(memory_object_data_error)
+STRANGER(memory_object_data_supply)
+STRANGER(memory_object_destroy)
+STRANGER(memory_object_lock_request)
+STRANGER(memory_object_ready)
+STRANGER(pager_clear_user_data)
+STRANGER(pager_drop_receive_right)
+STRANGER(pager_dropweak)
+STRANGER(pager_finish_message)
+STRANGER(pager_has_receive_right)
+STRANGER(pager_is_dead_name)
+STRANGER(pager_make_marker_port)
+STRANGER(pager_make_read_only_proxy)
+STRANGER(pager_message_port)
+STRANGER(pager_notify_evict)
+STRANGER(pager_port_of)
+STRANGER(pager_read_page)
+STRANGER(pager_receive)
+STRANGER(pager_report_extent)
+STRANGER(pager_request_dead_name)
+STRANGER(pager_send_marker)
+STRANGER(pager_serve_message)
+STRANGER(pager_serve_notification)
+STRANGER(pager_try_send_marker)
+STRANGER(pager_unlock_page)
+STRANGER(pager_write_page)
+STRANGER(pager_write_pages)
+STRANGER(ports_begin_rpc)
+STRANGER(ports_create_class)
+STRANGER(ports_create_port_noinstall)
+STRANGER(ports_destroy_class)
+STRANGER(ports_destroy_right)
+STRANGER(ports_end_rpc)
+STRANGER(ports_get_right)
+STRANGER(ports_lookup_port)
+STRANGER(ports_port_deref)
+STRANGER(ports_port_ref)
+STRANGER(vm_deallocate)
