@@ -18,7 +18,7 @@ let package = Package(
         .target(name: "CPlatform", path: "Sources/CPlatform", exclude: ["hooks.c", "server.c", "mig"],
                 cSettings: includePaths),
         .target(name: "Pager", dependencies: ["CPlatform"], path: "Sources/Pager",
-                exclude: ["CMakeLists.txt", "exports.map"], swiftSettings: importerPaths),
+                exclude: ["CMakeLists.txt", "exports.txt"], swiftSettings: importerPaths),
         // What the engine calls and these tests do not: Mach, libports, a translator.
         .target(name: "Strangers", dependencies: ["CPlatform"], path: "Tests/Strangers", cSettings: includePaths),
         .testTarget(name: "PagemapTests", dependencies: ["Pager", "CPlatform", "Strangers"],

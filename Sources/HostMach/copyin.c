@@ -106,7 +106,7 @@ add_memory (struct ipc_kmsg *kmsg, const struct descriptor *descriptor, size_t o
     item->size = descriptor->bytes;
     item->source = source;
     item->disposition = (uint16_t) descriptor->name;
-    if (descriptor->deallocate && source == first && vm_map_all_set (first, length / vm_page_size)) {
+    if (descriptor->deallocate && source == first && vm_map_all_set (first, length / vm_page_size, false)) {
         item->moved = true;
         item->address = source;
     } else {

@@ -345,10 +345,10 @@ kern_return_t vm_release (vm_address_t address, vm_size_t size);
 bool vm_copy_bytes (vm_address_t to, vm_address_t from, vm_size_t size); /* false: some of it is not accessible */
 bool vm_round (vm_address_t address, vm_size_t size, vm_address_t *first, vm_size_t *length); /* false: wraps */
 
-#define VM_PAGES_ALL (~(size_t) 0)
 bool vm_map_reserve (vm_address_t first, size_t pages);
 void vm_map_set (vm_address_t first, size_t pages);
-bool vm_map_all_set (vm_address_t first, size_t pages);
+/* All given out; and, if asked, with the protection they were given out with. */
+bool vm_map_all_set (vm_address_t first, size_t pages, bool unchanged);
 void vm_map_mark_changed (vm_address_t first, size_t pages);
 /* Clears the range; calls run for each stretch that was set (kind 1: plain, 2: protection was changed) or, kind 0, was not. */
 typedef void (*vm_map_run_t) (vm_address_t first, size_t pages, int kind, void *context);

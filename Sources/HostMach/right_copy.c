@@ -214,7 +214,7 @@ ipc_right_copyout_name (struct hostmach_task *task, struct ipc_right right, mach
         entry = ipc_port_entry (right.port, task);
     if (entry != NULL) {
         if (entry->name != name)
-            return ipc_entry_lookup (task, name) != NULL ? KERN_NAME_EXISTS : KERN_RIGHT_EXISTS;
+            return KERN_RIGHT_EXISTS;
         if (right.type == MACH_MSG_TYPE_PORT_SEND && (entry->type & MACH_PORT_TYPE_SEND)
             && entry->urefs == IPC_UREFS_MAX)
             return KERN_UREFS_OVERFLOW;

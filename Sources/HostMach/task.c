@@ -70,6 +70,12 @@ hostmach_task_destroy (hostmach_task_t task)
             ipc_right_destroy (task->buckets[i]);
     ipc_space_free (task);
     ipc_unlock ();
+    /* A thread that destroys the task it has entered is back in the main task; a handler stays where it is and finds it dead. */
+    bool in_handler = false;
+    for (struct hostmach_frame *frame = hostmach_thread.frames; frame != NULL; frame = frame->outer)
+        in_handler |= frame->task == task;
+    if (hostmach_thread.task == task && !in_handler)
+        hostmach_thread.task = NULL;
     hostmach_task_release (task);
 }
 

@@ -173,10 +173,18 @@ vm_pages_put (vm_address_t address, vm_size_t size)
         vm_map_clear (first, length / vm_page_size, release_run, &release);
 }
 
-/* The kernel copies, so that memory which is not there gives an error and not a signal. */
+/* From memory that is not known to be there the kernel copies, so that the answer is an error and not a signal. */
 bool
 vm_copy_bytes (vm_address_t to, vm_address_t from, vm_size_t size)
 {
+    vm_address_t first;
+    vm_size_t length;
+    if (!vm_round (from, size, &first, &length))
+        return false;
+    if (vm_map_all_set (first, length / vm_page_size, true)) {
+        memcpy ((void *) to, (const void *) from, size);
+        return true;
+    }
     while (size != 0) {
         struct iovec target = { (void *) to, size }, source = { (void *) from, size };
         ssize_t copied = process_vm_readv (getpid (), &target, 1, &source, 1, 0);
@@ -189,6 +197,30 @@ vm_copy_bytes (vm_address_t to, vm_address_t from, vm_size_t size)
         to += (vm_size_t) copied;
         from += (vm_size_t) copied;
         size -= (vm_size_t) copied;
+    }
+    return true;
+}
+
+/* The same when the target may not be there either: through a buffer, so that each address is the kernel's to check. */
+static bool
+copy_checked (vm_address_t to, vm_address_t from, vm_size_t size)
+{
+    unsigned char buffer[8192];
+    while (size != 0) {
+        vm_size_t part = size < sizeof buffer ? size : sizeof buffer;
+        if (!vm_copy_bytes ((vm_address_t) buffer, from, part))
+            return false;
+        struct iovec source = { buffer, part }, target = { (void *) to, part };
+        ssize_t copied = process_vm_writev (getpid (), &source, 1, &target, 1, 0);
+        if (copied < 0 && (errno == ENOSYS || errno == EPERM)) {
+            memcpy ((void *) to, buffer, part);
+            copied = (ssize_t) part;
+        }
+        if (copied != (ssize_t) part)
+            return false;
+        to += part;
+        from += part;
+        size -= part;
     }
     return true;
 }
@@ -374,7 +406,7 @@ vm_copy (mach_port_t target_task, vm_address_t source_address, vm_size_t size, v
     vm_address_t distance
         = source_address > dest_address ? source_address - dest_address : dest_address - source_address;
     if (distance >= size)
-        return vm_copy_bytes (dest_address, source_address, size) ? KERN_SUCCESS : KERN_INVALID_ADDRESS;
+        return copy_checked (dest_address, source_address, size) ? KERN_SUCCESS : KERN_INVALID_ADDRESS;
     if (distance == 0)
         return KERN_SUCCESS;
     /* The ranges overlap: through pages of our own. */
@@ -383,7 +415,7 @@ vm_copy (mach_port_t target_task, vm_address_t source_address, vm_size_t size, v
     kern_return_t kr = vm_read (target_task, source_address, size, &copy, &count);
     if (kr != KERN_SUCCESS)
         return kr;
-    kr = vm_copy_bytes (dest_address, copy, size) ? KERN_SUCCESS : KERN_INVALID_ADDRESS;
+    kr = copy_checked (dest_address, copy, size) ? KERN_SUCCESS : KERN_INVALID_ADDRESS;
     vm_pages_put (copy, size);
     return kr;
 }

@@ -91,13 +91,16 @@ vm_map_mark_changed (vm_address_t first, size_t pages)
 }
 
 bool
-vm_map_all_set (vm_address_t first, size_t pages)
+vm_map_all_set (vm_address_t first, size_t pages, bool unchanged)
 {
     size_t taken;
     for (size_t page = first / vm_page_size; pages != 0; page += taken, pages -= taken) {
         uint64_t mask = word_mask (page, pages, &taken);
         struct leaf *leaf = leaf_of (page);
-        if (leaf == NULL || (~atomic_load (&leaf->given[page % LEAF_PAGES / 64]) & mask) != 0)
+        size_t word = page % LEAF_PAGES / 64;
+        if (leaf == NULL || (~atomic_load (&leaf->given[word]) & mask) != 0)
+            return false;
+        if (unchanged && (atomic_load (&leaf->changed[word]) & mask) != 0)
             return false;
     }
     return true;

@@ -32,8 +32,9 @@ hostmach_task_t hostmach_task_create (const char *name);
 /* All the task's rights go, as when a Mach task dies: its receive rights die (their messages are destroyed, other
    tasks' send rights become dead names), no-senders and other notifications are sent. Threads that wait in mach_msg for
    one of its ports return MACH_RCV_PORT_DIED. Handlers of its ports that run in other threads go on; their calls fail with
-   KERN_INVALID_TASK or MACH_SEND_INVALID_DEST. No thread may have entered the task, other than by running a handler;
-   the pointer is invalid afterwards. Destroying the main task is ignored. */
+   KERN_INVALID_TASK or MACH_SEND_INVALID_DEST. No other thread may have entered the task, except by running a handler; if the
+   calling thread has, it is in the main task afterwards. The pointer is invalid afterwards. Destroying the main task,
+   or NULL, is ignored. */
 void hostmach_task_destroy (hostmach_task_t task);
 
 /* The name given at creation; valid as long as the task. The main task's is "main". */

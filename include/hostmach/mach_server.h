@@ -14,13 +14,16 @@
 #ifndef HOSTMACH_MACH_SERVER_H
 #define HOSTMACH_MACH_SERVER_H
 
+#include <mach/mach_types.h>
 #include <mach/message.h>
 #include <mach/mig_errors.h>
-#include <mach/mach_kernel_server.h>
+#include <mach/std_types.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#include <mach/mach_kernel_server.h>
 
 /* Takes a received message apart and calls its routine. FALSE: not a message of mach.defs, *out holds a MIG_BAD_ID reply.
    TRUE: *out holds the reply; mig_reply_header_t's RetCode is the routine's result. One-way messages (all but

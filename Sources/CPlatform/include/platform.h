@@ -44,8 +44,8 @@ void platform_fail_allocation(long n);
 long platform_allocated_blocks(void);
 
 /* Locks and conditions, made in place.  Not recursive.  */
-typedef struct platform_mutex { uintptr_t opaque[6]; } platform_mutex_t;
-typedef struct platform_condition { uintptr_t opaque[8]; } platform_condition_t;
+typedef struct platform_mutex { uint64_t opaque[6]; } platform_mutex_t;
+typedef struct platform_condition { uint64_t opaque[8]; } platform_condition_t;
 
 void platform_mutex_init(platform_mutex_t *);
 void platform_mutex_destroy(platform_mutex_t *);

@@ -3,8 +3,8 @@
 import CPlatform
 import Synchronization
 
-/// `userSize`: bytes for the translator's data, where the library allocates them.
-private func create(_ user: OpaquePointer?, _ userSize: Int, _ bucket: UnsafeMutablePointer<port_bucket>?,
+/// `userSize`: bytes for the translator's data, where the library allocates them; nil: they are `user`.
+private func create(_ user: OpaquePointer?, _ userSize: Int?, _ bucket: UnsafeMutablePointer<port_bucket>?,
                     _ mayCache: boolean_t, _ copyStrategy: memory_object_copy_strategy_t,
                     _ notify: boolean_t) -> OpaquePointer? {
     guard let bucket else {
@@ -15,7 +15,7 @@ private func create(_ user: OpaquePointer?, _ userSize: Int, _ bucket: UnsafeMut
         platform_set_errno(Errno.noMemory)
         return nil
     }
-    let (size, overflow) = PagerObject.userOffset.addingReportingOverflow(userSize)
+    let (size, overflow) = PagerObject.userOffset.addingReportingOverflow(userSize ?? 0)
     var port: UnsafeMutableRawPointer?
     let error = overflow ? Errno.noMemory : withUnsafeMutablePointer(to: &port) {
         ports_create_port_noinstall(pagerClass, bucket, size, $0)
@@ -25,8 +25,12 @@ private func create(_ user: OpaquePointer?, _ userSize: Int, _ bucket: UnsafeMut
         platform_set_errno(error == 0 ? Errno.noMemory : error)
         return nil
     }
-    if userSize > 0 { (port + PagerObject.userOffset).initializeMemory(as: UInt8.self, repeating: 0, count: userSize) }
-    let data = user ?? (userSize >= 0 ? OpaquePointer(port + PagerObject.userOffset) : nil)
+    var data = user
+    if let userSize {
+        let own = port + PagerObject.userOffset
+        own.initializeMemory(as: UInt8.self, repeating: 0, count: userSize)
+        data = OpaquePointer(own)
+    }
     PagerObject.initialize(port, parts, user: data, mayCache: mayCache,
                            copyStrategy: copyStrategy, notify: notify != 0)
     // Now that it is whole, messages may come.
@@ -38,7 +42,7 @@ private func create(_ user: OpaquePointer?, _ userSize: Int, _ bucket: UnsafeMut
 public func pager_create(_ u_pager: OpaquePointer!, _ bucket: UnsafeMutablePointer<port_bucket>!,
                          _ may_cache: boolean_t, _ copy_strategy: memory_object_copy_strategy_t,
                          _ notify_on_evict: boolean_t) -> OpaquePointer! {
-    create(u_pager, -1, bucket, may_cache, copy_strategy, notify_on_evict)
+    create(u_pager, nil, bucket, may_cache, copy_strategy, notify_on_evict)
 }
 
 @_cdecl("pager_create_alloc") @implementation

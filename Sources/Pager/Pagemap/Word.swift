@@ -85,7 +85,8 @@ struct WordState {
 
     /// The word to store. The state must not have overflowed.
     var word: Word {
-        assert(!overflowed && raw & 1 == 1)
+        // Checked in release builds as well: an overflowed state is not the page's.
+        precondition(!overflowed)
         return Word(direct: raw)
     }
 

@@ -8,7 +8,7 @@
 import CPlatform
 import Synchronization
 
-enum Inhibition { case none, begun, complete }
+enum Inhibition: UInt8 { case none, begun, complete }
 
 extension UnsafeMutablePointer where Pointee == Pool {
     private static var firstMarker: mach_msg_id_t { 0x7067_0000 }

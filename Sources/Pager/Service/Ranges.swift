@@ -10,7 +10,7 @@ struct RangeOperation {
 }
 
 /// What the call asks clients to do.
-enum RangeAction {
+enum RangeAction: UInt8 {
     case sync, flush, `return`
 
     var returns: memory_object_return_t {

@@ -34,7 +34,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.unlock()
     }
 
-    private enum PageCondition { case quiet, held, busy }
+    private enum PageCondition: UInt8 { case quiet, held, busy }
 
     private func condition(_ word: Word) -> PageCondition {
         if word.isDescriptor {
