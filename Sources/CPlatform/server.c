@@ -13,11 +13,16 @@ mach_msg_return_t
 pager_receive(mach_msg_header_t *buffer, mach_msg_size_t size, mach_port_t port_set, int large,
               mach_msg_size_t *needed)
 {
-    mach_msg_return_t result = mach_msg(buffer, MACH_RCV_MSG | (large ? MACH_RCV_LARGE : 0), 0, size, port_set,
-                                        MACH_MSG_TIMEOUT_NONE, MACH_PORT_NULL);
+    mach_msg_return_t result;
+    do
+        result = mach_msg(buffer, MACH_RCV_MSG | (large ? MACH_RCV_LARGE : 0), 0, size, port_set,
+                          MACH_MSG_TIMEOUT_NONE, MACH_PORT_NULL);
+    while (result == MACH_RCV_INTERRUPTED);
     if (result == MACH_RCV_TOO_LARGE)
         *needed = buffer->msgh_size;
-    return result;
+    /* What is missing is null in the message; the server routines expect that of a hostile client as well.  */
+    mach_msg_return_t kind = result & ~MACH_MSG_MASK;
+    return kind == MACH_RCV_HEADER_ERROR || kind == MACH_RCV_BODY_ERROR ? MACH_MSG_SUCCESS : result;
 }
 
 int
@@ -64,6 +69,15 @@ pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name)
         return 0;
     *name = ((const mach_dead_name_notification_t *) message)->not_port;
     return 1;
+}
+
+int
+pager_port_is_drained(mach_port_t port, mach_port_seqno_t turn)
+{
+    mach_port_status_t status;
+    if (mach_port_get_receive_status(mach_task_self(), port, &status) != KERN_SUCCESS)
+        return 1;
+    return status.mps_msgcount == 0 && status.mps_seqno == turn;
 }
 
 static mach_msg_return_t

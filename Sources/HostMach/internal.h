@@ -15,7 +15,7 @@
    I6  A task has at most one name for the send and receive rights of a port; each send-once right has a name of its own.
    I7  Queued messages have rising stamps along each queue; a member of a port set queues in the set.
 
-   Lock order: IPC lock, then nothing. The page pool's lock (vm.c) is a leaf and never held together with the IPC lock. */
+   Lock order: IPC lock, then nothing. The page pool's lock (vm_memory.c) is a leaf and never held together with the IPC lock. */
 
 #ifndef HOSTMACH_INTERNAL_H
 #define HOSTMACH_INTERNAL_H
@@ -334,15 +334,21 @@ struct hostmach_task *hostmach_task_named (mach_port_t name);
 struct hostmach_task *hostmach_task_by_serial (uint64_t serial);
 void hostmach_task_release (struct hostmach_task *task);
 
-/* ---- Memory (vm.c, vm_pages.c) ---- */
+/* ---- Memory (vm.c, vm_memory.c, vm_pages.c) ---- */
 
 /* Pages to give out, counted; size in bytes, a multiple of the page size. 0: none. */
 vm_address_t vm_pages_get (vm_size_t size, bool zeroed);
 /* Gives back what of the range was given out. */
 void vm_pages_put (vm_address_t address, vm_size_t size);
+/* The same for whole pages; what was not given out is offered to the back end, if there is one. */
+void vm_pages_release (vm_address_t first, vm_size_t length, const struct hostmach_vm_backend *backend);
+/* Counts a new mapping as given out; false (and unmapped again): no memory to record it. */
+bool vm_pages_record (vm_address_t address, vm_size_t size);
 /* What vm_deallocate does. KERN_INVALID_ADDRESS: the range wraps. */
 kern_return_t vm_release (vm_address_t address, vm_size_t size);
-bool vm_copy_bytes (vm_address_t to, vm_address_t from, vm_size_t size); /* false: some of it is not accessible */
+/* False: some of the source is not accessible; the target must be. */
+bool vm_copy_bytes (vm_address_t to, vm_address_t from, vm_size_t size);
+bool vm_copy_checked (vm_address_t to, vm_address_t from, vm_size_t size); /* neither need be */
 bool vm_round (vm_address_t address, vm_size_t size, vm_address_t *first, vm_size_t *length); /* false: wraps */
 
 bool vm_map_reserve (vm_address_t first, size_t pages);

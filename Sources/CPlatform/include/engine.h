@@ -49,7 +49,8 @@ void pager_refuse_supply_completed(pager_t);
 
 /* ---- Messages (server.c) ---- */
 
-/* Receive one message from PORT_SET into BUFFER of SIZE bytes.  A message that is larger stays queued:
+/* Receive one message from PORT_SET into BUFFER of SIZE bytes.  A message that could not be received whole (memory or names
+   were short) counts as received.  A message that is larger stays queued:
    MACH_RCV_TOO_LARGE, and *NEEDED says how large it is.  LARGE 0: such a message is destroyed, and BUFFER gets
    its header.  */
 mach_msg_return_t pager_receive(mach_msg_header_t *buffer, mach_msg_size_t size, mach_port_t port_set, int large,
@@ -67,6 +68,9 @@ void pager_finish_message(mach_msg_header_t *message, mach_msg_header_t *reply, 
 mach_port_t pager_message_port(const mach_msg_header_t *message);
 /* MESSAGE is a dead-name notification: *NAME gets the name.  */
 int pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name);
+
+/* No message waits at PORT, and those that were received are numbered below TURN.  */
+int pager_port_is_drained(mach_port_t port, mach_port_seqno_t turn);
 
 /* Send the message without content ID to PORT, of which the caller has the receive right.  */
 mach_msg_return_t pager_send_marker(mach_port_t port, mach_msg_id_t id);

@@ -34,7 +34,12 @@ private func create(_ user: OpaquePointer?, _ userSize: Int?, _ bucket: UnsafeMu
     PagerObject.initialize(port, parts, user: data, mayCache: mayCache,
                            copyStrategy: copyStrategy, notify: notify != 0)
     // Now that it is whole, messages may come.
-    _ = mach_port_move_member(mach_task_self(), pager_port_of(port), bucket.pointee.portset)
+    if mach_port_move_member(mach_task_self(), pager_port_of(port), bucket.pointee.portset) != 0 {
+        // Its end tells the translator, as every pager's does.
+        ports_port_deref(port)
+        platform_set_errno(Errno.noMemory)
+        return nil
+    }
     return OpaquePointer(port)
 }
 

@@ -65,11 +65,11 @@ public func _pager_S_memory_object_data_return(_ pager: OpaquePointer!, _ contro
     let pager = PagerObject.of(pager)
     let bytes = vm_size_t(count)
     guard let client = sender(pager, control, offset) else {
-        if count > 0 { _ = vm_deallocate(mach_task_self(), data, bytes) }
+        if count > 0 && data != 0 { _ = vm_deallocate(mach_task_self(), data, bytes) }
         return KERN_SUCCESS
     }
-    guard let pages = pager.wholePages(offset, bytes), UInt64(data) & (pager.pageSize - 1) == 0 else {
-        if count > 0 { _ = vm_deallocate(mach_task_self(), data, bytes) }
+    guard let pages = pager.wholePages(offset, bytes), data != 0, UInt64(data) & (pager.pageSize - 1) == 0 else {
+        if count > 0 && data != 0 { _ = vm_deallocate(mach_task_self(), data, bytes) }
         pager.takenIn()
         return KERN_SUCCESS
     }

@@ -6,6 +6,11 @@ import Synchronization
 extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Takes over one reference each of the two send rights.
     func takeInit(_ control: mach_port_t, _ name: mach_port_t, _ clientPageSize: vm_size_t) {
+        if control == 0 || control == .max {
+            // It died on the way.
+            refuse(.unknownControl, 0, UInt64(control))
+            return turnAway(control, name, destroy: false)
+        }
         if clientPageSize != vm_page_size {
             refuse(.badPageSize, UInt64(clientPageSize), UInt64(vm_page_size))
             return turnAway(control, name, destroy: true)

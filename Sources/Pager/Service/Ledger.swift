@@ -200,6 +200,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     private func sendLock(_ number: ClientNumber, _ request: LockRequest) {
         let name = portName
+        // A kernel may keep us in this call while it waits for something else from us.
+        _ = Worker.mayCallTranslator()
         send(number, page(request.offset)) {
             memory_object_lock_request($0, request.offset, request.length, request.returns, request.flush ? 1 : 0,
                                        request.lock, name)

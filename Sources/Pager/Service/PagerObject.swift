@@ -59,6 +59,8 @@ struct PagerObject: ~Copyable {
     var descriptors: DescriptorTable
     var jobs = JobQueue()
     var versions = VersionIndex()
+    /// Versions without a reference, until the lock is let go.
+    var garbage: JobPointer?
     var ledger = Ledger()
     var attributeChange = AttributeChange()
     var clients: ClientTable

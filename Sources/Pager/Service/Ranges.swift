@@ -152,7 +152,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                 pointee.monitor.lock()
                 var outcome: Outcome?
                 if !entry.pointee.wasGiven(page) { outcome = transitionLocked(page, .released(number), context()) }
-                pointee.monitor.unlock()
+                unlock()
                 if let outcome { perform(page, outcome) }
             }
         }

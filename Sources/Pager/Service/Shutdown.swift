@@ -14,6 +14,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         while !isQuiet() {
             if deadline.isOver {
                 giveUpAll()
+                // Messages that nobody takes in (there are no workers) die with the port.
+                if find({ $0 != .quiet }) == nil && isIdle() { break }
             } else {
                 let answered = takeBack(deadline)
                 if answered { waitUntilQuiet(deadline) }
@@ -50,7 +52,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return state.isAccessEmpty ? .quiet : .held
     }
 
-    private func isQuiet() -> Bool { find { $0 != .quiet } == nil && isIdle() }
+    /// No page is anywhere but in the store, and every message that has come is dealt with (so every request has an answer).
+    private func isQuiet() -> Bool {
+        find { $0 != .quiet } == nil && isIdle()
+            && pager_port_is_drained(portName, pointee.turn.load(ordering: .acquiring)) != 0
+    }
 
     private func isIdle() -> Bool {
         pointee.monitor.lock()
@@ -89,10 +95,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let waiting = Worker.beginWait()
         defer { Worker.endWait(waiting) }
         pointee.monitor.lock()
-        // Some ends are not announced (a callback without a waiter): look again soon.
-        if pointee.versions.unfinished != 0 || pointee.executor.load(ordering: .acquiring) != 0 {
-            _ = pointee.monitor.wait(min(deadline.left, 5))
-        }
+        // Some ends are not announced (a callback without a waiter, a message taken in): look again soon.
+        _ = pointee.monitor.wait(min(deadline.left, 2))
         pointee.monitor.unlock()
     }
 

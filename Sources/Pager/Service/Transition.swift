@@ -63,7 +63,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if case .returned = event { version = Job.create(.write, page, hadHolders: false, .waits) }
         pointee.monitor.lock()
         let outcome = transitionLocked(page, event, context, address, &version)
-        pointee.monitor.unlock()
+        unlock()
         Memory.free(version)
         return outcome
     }
@@ -156,7 +156,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.lock()
         if outcome.content != nil { pointee.descriptors.release(outcome.word) }
         if let version = outcome.version { releaseVersionLocked(version) }
-        pointee.monitor.unlock()
+        unlock()
     }
 
     private func isWrittenAndIdle(_ page: UInt64, _ word: Word) -> Bool {

@@ -29,7 +29,7 @@ struct Worker {
         platform_thread_local()?.assumingMemoryBound(to: Worker.self)
     }
 
-    /// Whether this thread may call the translator: it must not be the last that receives.
+    /// Whether this thread may call the translator (or a kernel that may keep it): it must not be the last that receives.
     @inline(__always)
     static func mayCallTranslator() -> Bool {
         guard let worker = current else { return true }

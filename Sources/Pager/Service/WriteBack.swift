@@ -96,13 +96,26 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         releaseVersionLocked(version)
     }
 
-    /// The data and the record go with the last reference. Freeing memory is no message: the lock may be held.
+    /// The data and the record go with the last reference: as soon as the lock is let go (`unlock`), since giving
+    /// memory back is a message to the kernel.
     func releaseVersionLocked(_ version: JobPointer) {
         version.pointee.references -= 1
         if version.pointee.references > 0 { return }
         assert(!version.pointee.isNewest)
-        freePages(version.pointee.address, 1)
-        Memory.free(version)
+        version.pointee.next = pointee.garbage
+        pointee.garbage = version
+    }
+
+    /// Lets the pager's lock go where versions may have been released under it.
+    func unlock() {
+        var version = pointee.garbage
+        pointee.garbage = nil
+        pointee.monitor.unlock()
+        while let old = version {
+            version = old.pointee.next
+            freePages(old.pointee.address, 1)
+            Memory.free(old)
+        }
     }
 
     /// The newest version of a held page, with a reference, so that it can be sent whatever becomes of it. Locked.
@@ -157,10 +170,10 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         version.pointee.code = code
         pointee.versions.end(version)
         var outcome: Outcome?
-        if version.pointee.isNewest { outcome = transitionLocked(page, .writtenBack(code: code), Context()) }
+        if version.pointee.isNewest { outcome = transitionLocked(page, .writtenBack(code: code), context()) }
         releaseVersionLocked(version)
         pointee.monitor.wakeAll()
-        pointee.monitor.unlock()
+        unlock()
         if let outcome { followLater(page, advance(page, outcome, 0)) }
     }
 }
