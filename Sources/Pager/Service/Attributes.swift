@@ -24,11 +24,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         defer { if wait { Worker.endWait(waiting) } }
         pointee.monitor.lock()
         if wait {
-            while pointee.attributeChange.isBusy { _ = pointee.monitor.wait() }
-            pointee.attributeChange.isBusy = true
+            while locked.pointee.attributeChange.isBusy { _ = pointee.monitor.wait() }
+            locked.pointee.attributeChange.isBusy = true
         }
-        pointee.mayCache = mayCache
-        pointee.copyStrategy = copyStrategy
+        locked.pointee.mayCache = mayCache
+        locked.pointee.copyStrategy = copyStrategy
         pointee.monitor.unlock()
 
         var number: ClientNumber = 0
@@ -42,7 +42,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
         if !wait { return }
         pointee.monitor.lock()
-        pointee.attributeChange.isBusy = false
+        locked.pointee.attributeChange.isBusy = false
         pointee.monitor.wakeAll()
         pointee.monitor.unlock()
     }
@@ -55,23 +55,23 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             return
         }
         pointee.monitor.lock()
-        pointee.attributeChange.asked = client.pointee.number
+        locked.pointee.attributeChange.asked = client.pointee.number
         pointee.monitor.unlock()
         let name = portName
         send(number, 0) { memory_object_change_attributes($0, mayCache, copyStrategy, name) }
         pointee.monitor.lock()
         // Its end, should it have begun before it was noted as asked, is seen here; a later one wakes us.
         if client.pointee.attached.load(ordering: .sequentiallyConsistent) == 0 {
-            pointee.attributeChange.asked = noClient
+            locked.pointee.attributeChange.asked = noClient
         }
-        while pointee.attributeChange.asked != noClient { _ = pointee.monitor.wait() }
+        while locked.pointee.attributeChange.asked != noClient { _ = pointee.monitor.wait() }
         pointee.monitor.unlock()
     }
 
     func takeChangeCompleted(_ mayCache: boolean_t, _ copyStrategy: memory_object_copy_strategy_t) {
         pointee.monitor.lock()
-        let asked = pointee.attributeChange.asked != noClient
-        pointee.attributeChange.asked = noClient
+        let asked = locked.pointee.attributeChange.asked != noClient
+        locked.pointee.attributeChange.asked = noClient
         if asked { pointee.monitor.wakeAll() }
         pointee.monitor.unlock()
         takenIn()

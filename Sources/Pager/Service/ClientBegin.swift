@@ -32,7 +32,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             return turnAway(control, name, destroy: true)
         }
         pointee.monitor.lock()
-        let mayCache = pointee.mayCache, copyStrategy = pointee.copyStrategy
+        let mayCache = locked.pointee.mayCache, copyStrategy = locked.pointee.copyStrategy
         pointee.monitor.unlock()
         takenIn()
         if pointee.offers.load(ordering: .sequentiallyConsistent) != 0 { awaitOffers() }
@@ -89,7 +89,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 extension ClientTable {
     /// Locked.
     func index(_ client: ClientPointer, _ control: mach_port_t) {
-        core.pointee.index.insert(UnsafeMutableRawPointer(client).assumingMemoryBound(to: HashLink.self),
+        core.pointee.locked.pointee.index.insert(UnsafeMutableRawPointer(client).assumingMemoryBound(to: HashLink.self),
                                   UInt64(control))
         client.pointee.isIndexed = true
     }

@@ -12,7 +12,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.lock()
         pointee.clients.forgetFormerControl(client)
         forgetRequestsLocked(client.pointee.number)
-        pointee.attributeChange.clientGone(client.pointee.number)
+        locked.pointee.attributeChange.clientGone(client.pointee.number)
         pointee.monitor.wakeAll()
         pointee.monitor.unlock()
         return true
@@ -20,7 +20,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     /// The lock requests that it did not answer: users who wait for it wait for one less; the pages notice by themselves.
     private func forgetRequestsLocked(_ number: ClientNumber) {
-        var entry = pointee.ledger.first
+        var entry = locked.pointee.ledger.first
         while let candidate = entry {
             entry = candidate.pointee.next
             // One that is answered and being swept goes when that is done.

@@ -36,17 +36,22 @@ typealias ClientPointer = UnsafeMutablePointer<Client>
 
 struct ClientTable {
     struct Core: ~Copyable {
-        /// Chunk k has `firstChunk << k` clients. A chunk is made before a number in it is used and never moves.
-        var chunks: UnsafeMutablePointer<ClientPointer?>
+        /// Chunk k has `firstChunk << k` clients. The first is there from the start, another before a number in it is used;
+        /// none ever moves.
+        let chunks: UnsafeMutablePointer<ClientPointer?>
+        let locked: UnsafeMutablePointer<LockedPart>
+        /// The lowest of this object's four names in the high half.
+        let base: mach_port_t
+        /// Attached clients.
+        let attached = Atomic<UInt32>(0)
+        /// Clients whose `formerControl` may come.
+        let formerControls = Atomic<UInt32>(0)
+    }
+
+    struct LockedPart {
         var used: ClientNumber = 0
         var firstFree: ClientNumber = noClient
         var index = HashIndex()
-        /// The lowest of this object's four names in the high half.
-        var base: mach_port_t = 0
-        /// Attached clients. Not locked.
-        let attached = Atomic<UInt32>(0)
-        /// Clients whose `formerControl` may come. Not locked.
-        let formerControls = Atomic<UInt32>(0)
     }
 
     let core: UnsafeMutablePointer<Core>
@@ -54,31 +59,48 @@ struct ClientTable {
     static let firstChunk: ClientNumber = 4
     private static let maximumChunks = 26
 
+    /// nil: memory is exhausted.
     static func create() -> ClientTable? {
-        guard let chunks = Memory.allocate(ClientPointer?.self, maximumChunks) else { return nil }
-        guard let core = Memory.allocate(Core.self, 1) else {
-            Memory.free(chunks)
-            return nil
+        let chunks = Memory.allocate(ClientPointer?.self, maximumChunks), core = Memory.allocate(Core.self, 1)
+        let locked = Memory.allocate(LockedPart.self, 1)
+        if let chunks, let core, let locked {
+            chunks.initialize(repeating: nil, count: maximumChunks)
+            if makeChunk(chunks, 0) {
+                locked.initialize(to: LockedPart())
+                core.initialize(to: Core(chunks: chunks, locked: locked, base: ObjectNumbers.take()))
+                return ClientTable(core: core)
+            }
         }
-        chunks.initialize(repeating: nil, count: maximumChunks)
-        core.initialize(to: Core(chunks: chunks))
-        core.pointee.base = ObjectNumbers.take()
-        return ClientTable(core: core)
+        Memory.free(chunks)
+        Memory.free(core)
+        Memory.free(locked)
+        return nil
+    }
+
+    private static func makeChunk(_ chunks: UnsafeMutablePointer<ClientPointer?>, _ chunk: Int) -> Bool {
+        let count = Int(firstChunk) << chunk, first = firstChunk * ((1 << UInt32(chunk)) - 1)
+        guard let made = Memory.allocate(Client.self, count) else { return false }
+        for index in 0..<count { (made + index).initialize(to: Client(number: first + UInt32(index))) }
+        chunks[chunk] = made
+        return true
     }
 
     func destroy() {
         for index in 0..<ClientTable.maximumChunks { Memory.free(core.pointee.chunks[index]) }
-        core.pointee.index.destroy()
+        locked.pointee.index.destroy()
+        Memory.free(locked)
         Memory.free(core.pointee.chunks)
         core.deinitialize(count: 1)
         Memory.free(core)
     }
 
+    private var locked: UnsafeMutablePointer<LockedPart> { core.pointee.locked }
+
     @inline(__always)
     var attachedCount: UInt32 { core.pointee.attached.load(ordering: .acquiring) }
 
-    /// Numbers that were ever used: 0..<used.
-    var used: ClientNumber { core.pointee.used }
+    /// Numbers that were ever used: 0..<used. Locked.
+    var used: ClientNumber { locked.pointee.used }
 
     /// The record of a number that was used once.
     @inline(__always)
@@ -93,7 +115,7 @@ struct ClientTable {
     /// The client with this control port, without a lock: it finds the first four. nil: ask `search`.
     @inline(__always)
     func find(_ control: mach_port_t) -> ClientPointer? {
-        guard let first = core.pointee.chunks[0] else { return nil }
+        let first = core.pointee.chunks[0].unsafelyUnwrapped
         // The name says the number.
         let said = first + Int(control & 3)
         if said.pointee.control.load(ordering: .acquiring) == control { return said }
@@ -107,7 +129,7 @@ struct ClientTable {
     /// The same for all clients. Locked.
     func searchPresent(_ control: mach_port_t) -> ClientPointer? {
         if let client = find(control) { return client }
-        guard let link = core.pointee.index.find(UInt64(control)) else { return nil }
+        guard let link = locked.pointee.index.find(UInt64(control)) else { return nil }
         return UnsafeMutableRawPointer(link).assumingMemoryBound(to: Client.self)
     }
 
@@ -123,37 +145,32 @@ struct ClientTable {
 
     /// A number for a new client; nil: memory is exhausted. Locked.
     func allocate() -> ClientPointer? {
-        let free = core.pointee.firstFree
+        let free = locked.pointee.firstFree
         if free != noClient {
             let client = client(free)
-            core.pointee.firstFree = client.pointee.nextFree
+            locked.pointee.firstFree = client.pointee.nextFree
             client.pointee.nextFree = noClient
             return client
         }
-        let number = core.pointee.used
+        let number = locked.pointee.used
         if number >= PackedEntry.maximumClient { return nil }
         let scaled = number / ClientTable.firstChunk + 1
         let chunk = UInt32.bitWidth - 1 - scaled.leadingZeroBitCount
-        if core.pointee.chunks[chunk] == nil {
-            let count = Int(ClientTable.firstChunk) << chunk
-            guard let made = Memory.allocate(Client.self, count) else { return nil }
-            for index in 0..<count { (made + index).initialize(to: Client(number: number + UInt32(index))) }
-            core.pointee.chunks[chunk] = made
-        }
-        core.pointee.used = number + 1
+        if core.pointee.chunks[chunk] == nil && !ClientTable.makeChunk(core.pointee.chunks, chunk) { return nil }
+        locked.pointee.used = number + 1
         return client(number)
     }
 
     /// The number can be used again. Locked.
     func free(_ client: ClientPointer) {
-        client.pointee.nextFree = core.pointee.firstFree
-        core.pointee.firstFree = client.pointee.number
+        client.pointee.nextFree = locked.pointee.firstFree
+        locked.pointee.firstFree = client.pointee.number
     }
 
     /// Locked, or nobody else is here.
     func forgetNames(_ client: ClientPointer) {
         if client.pointee.isIndexed {
-            core.pointee.index.remove(UnsafeMutableRawPointer(client).assumingMemoryBound(to: HashLink.self))
+            locked.pointee.index.remove(UnsafeMutableRawPointer(client).assumingMemoryBound(to: HashLink.self))
             client.pointee.isIndexed = false
         }
         if client.pointee.formerControl != 0 {

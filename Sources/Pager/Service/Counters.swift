@@ -81,7 +81,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func refuse(_ reason: RefusalReason, _ a: UInt64 = 0, _ b: UInt64 = 0) {
         pointee.counters.refused.increment()
         pointee.monitor.lock()
-        let first = pointee.refusals.note(reason)
+        let first = locked.pointee.refusals.note(reason)
         pointee.monitor.unlock()
         if !first { return }
         let text = UnsafeRawPointer(reason.text.utf8Start).assumingMemoryBound(to: CChar.self)

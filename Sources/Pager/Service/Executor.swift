@@ -46,7 +46,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     /// Leaves a job to whoever runs now. Locked. `runNextJob` must follow, after the lock is let go.
     func enqueueLocked(_ job: JobPointer) {
-        pointee.jobs.append(job)
+        locked.pointee.jobs.append(job)
         pointee.executor.bitwiseOr(Executor.waiting, ordering: .acquiringAndReleasing)
     }
 
@@ -63,11 +63,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             // Nobody starts without the lock while jobs wait, so what runs can only become less.
             let state = pointee.executor.load(ordering: .acquiring)
             if state & Executor.waiting == 0 { return nil }
-            guard let job = pointee.jobs.removeFirst(where: { Executor.mayStart($0, state, reads: reads) }) else {
+            guard let job = locked.pointee.jobs.removeFirst(where: { Executor.mayStart($0, state, reads: reads) }) else {
                 return nil
             }
             pointee.executor.wrappingAdd(Executor.unit(job.pointee.action), ordering: .acquiring)
-            if pointee.jobs.isEmpty {
+            if locked.pointee.jobs.isEmpty {
                 pointee.executor.bitwiseAnd(~Executor.waiting, ordering: .acquiringAndReleasing)
             }
             return job

@@ -11,13 +11,16 @@ import Synchronization
 enum Inhibition: UInt8 { case none, begun, complete }
 
 extension UnsafeMutablePointer where Pointee == Pool {
+    /// Only under the lock.
+    var locked: UnsafeMutablePointer<PoolState> { pointee.locked }
+
     private static var firstMarker: mach_msg_id_t { 0x7067_0000 }
     private static var rounds: Int32 { 0x1_0000 }
 
     /// Not the lock's holder: sending may wait.
     func sendMarker() {
         pointee.monitor.lock()
-        let id = PoolPointer.firstMarker + pointee.round % PoolPointer.rounds
+        let id = PoolPointer.firstMarker + locked.pointee.round % PoolPointer.rounds
         pointee.monitor.unlock()
         _ = pager_send_marker(pointee.port, id)
     }
@@ -35,50 +38,50 @@ extension UnsafeMutablePointer where Pointee == Pool {
     private func obey(_ worker: UnsafeMutablePointer<Worker>, _ id: mach_msg_id_t) {
         pointee.monitor.lock()
         defer { pointee.monitor.unlock() }
-        let current = PoolPointer.firstMarker + pointee.round % PoolPointer.rounds
-        if pointee.inhibition == .none || id != current { return }
-        pointee.parked += 1
+        let current = PoolPointer.firstMarker + locked.pointee.round % PoolPointer.rounds
+        if locked.pointee.inhibition == .none || id != current { return }
+        locked.pointee.parked += 1
         if worker.pointee.isReceiver {
             worker.pointee.isReceiver = false
             pointee.receivers.wrappingSubtract(1, ordering: .acquiringAndReleasing)
         }
         pointee.monitor.wakeAll()
-        while pointee.inhibition != .none && !pointee.isEnding {
-            if pointee.inhibition == .begun && pointee.waiting > 0 && !pointee.hasHelper {
-                pointee.hasHelper = true
+        while locked.pointee.inhibition != .none && !locked.pointee.isEnding {
+            if locked.pointee.inhibition == .begun && locked.pointee.waiting > 0 && !locked.pointee.hasHelper {
+                locked.pointee.hasHelper = true
                 break
             }
             _ = pointee.monitor.wait()
         }
-        pointee.parked -= 1
+        locked.pointee.parked -= 1
     }
 
     /// 0, or an errno.
     func inhibit() -> Int32 {
         if let worker = Worker.current, worker.pointee.pool == self { return Errno.deadlock }
         pointee.monitor.lock()
-        if pointee.inhibition != .none || pointee.isEnding {
+        if locked.pointee.inhibition != .none || locked.pointee.isEnding {
             pointee.monitor.unlock()
             return Errno.busy
         }
-        pointee.inhibition = .begun
-        pointee.hasHelper = false
-        let markers = pointee.threads
+        locked.pointee.inhibition = .begun
+        locked.pointee.hasHelper = false
+        let markers = locked.pointee.threads
         pointee.monitor.unlock()
         for _ in 0..<markers { sendMarker() }
         pointee.monitor.lock()
-        while pointee.parked < pointee.threads { _ = pointee.monitor.wait() }
-        pointee.inhibition = .complete
+        while locked.pointee.parked < locked.pointee.threads { _ = pointee.monitor.wait() }
+        locked.pointee.inhibition = .complete
         pointee.monitor.unlock()
         return 0
     }
 
     func resume() {
         pointee.monitor.lock()
-        if pointee.inhibition == .complete {
-            pointee.inhibition = .none
-            pointee.round &+= 1
-            if pointee.round < 0 { pointee.round = 0 }
+        if locked.pointee.inhibition == .complete {
+            locked.pointee.inhibition = .none
+            locked.pointee.round &+= 1
+            if locked.pointee.round < 0 { locked.pointee.round = 0 }
             pointee.monitor.wakeAll()
         }
         pointee.monitor.unlock()
@@ -87,17 +90,17 @@ extension UnsafeMutablePointer where Pointee == Pool {
     /// A worker is going to wait in a callback. Always true: to be undone.
     func beginWait() -> Bool {
         pointee.monitor.lock()
-        pointee.waiting += 1
-        if pointee.inhibition == .begun { pointee.monitor.wakeAll() }
+        locked.pointee.waiting += 1
+        if locked.pointee.inhibition == .begun { pointee.monitor.wakeAll() }
         pointee.monitor.unlock()
         return true
     }
 
     func endWait() {
         pointee.monitor.lock()
-        pointee.waiting -= 1
-        let mustMark = pointee.waiting == 0 && pointee.hasHelper && pointee.inhibition == .begun
-        if mustMark { pointee.hasHelper = false }
+        locked.pointee.waiting -= 1
+        let mustMark = locked.pointee.waiting == 0 && locked.pointee.hasHelper && locked.pointee.inhibition == .begun
+        if mustMark { locked.pointee.hasHelper = false }
         pointee.monitor.unlock()
         if mustMark { sendMarker() }
     }
@@ -108,19 +111,19 @@ extension UnsafeMutablePointer where Pointee == Pool {
 extension Pool {
     /// nil: memory or ports are exhausted.
     static func create(_ bucket: UnsafeMutablePointer<port_bucket>) -> PoolPointer? {
-        guard let pool = Memory.allocate(Pool.self, 1) else { return nil }
-        guard let monitor = Monitor.create() else {
-            Memory.free(pool)
-            return nil
-        }
+        let pool = Memory.allocate(Pool.self, 1), locked = Memory.allocate(PoolState.self, 1)
+        let monitor = Monitor.create()
         var port: mach_port_t = 0
-        if pager_make_marker_port(bucket.pointee.portset, &port) != 0 {
-            monitor.destroy()
-            Memory.free(pool)
-            return nil
+        if let pool, let locked, let monitor, pager_make_marker_port(bucket.pointee.portset, &port) == 0 {
+            locked.initialize(to: PoolState())
+            pool.initialize(to: Pool(bucket: bucket, portSet: bucket.pointee.portset, monitor: monitor, port: port,
+                                     locked: locked))
+            return pool
         }
-        pool.initialize(to: Pool(bucket: bucket, portSet: bucket.pointee.portset, monitor: monitor, port: port))
-        return pool
+        monitor?.destroy()
+        Memory.free(locked)
+        Memory.free(pool)
+        return nil
     }
 }
 
@@ -129,7 +132,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
     func start() -> Bool {
         for index in 0..<Pool.initialThreads {
             pointee.monitor.lock()
-            pointee.threads += 1
+            locked.pointee.threads += 1
             pointee.monitor.unlock()
             pointee.receivers.wrappingAdd(1, ordering: .acquiringAndReleasing)
             if startThread() { continue }
@@ -143,24 +146,25 @@ extension UnsafeMutablePointer where Pointee == Pool {
     /// Ends all workers and frees the pool.
     func stop() {
         pointee.monitor.lock()
-        pointee.isEnding = true
+        locked.pointee.isEnding = true
         pointee.isStopping.store(1, ordering: .releasing)
         pointee.monitor.wakeAll()
-        while pointee.threads > 0 {
+        while locked.pointee.threads > 0 {
             // Wakes one that receives; one that is in a callback ends when it comes back.
             pointee.monitor.unlock()
             _ = pager_try_send_marker(pointee.port, PoolPointer.firstMarker)
             pointee.monitor.lock()
-            if pointee.threads > 0 { _ = pointee.monitor.wait(20) }
+            if locked.pointee.threads > 0 { _ = pointee.monitor.wait(20) }
         }
         pointee.monitor.unlock()
         pager_drop_receive_right(pointee.port)
-        while !pointee.work.isEmpty {
-            if let pager = pointee.work.removeFirst() { ports_port_deref(pager.pointee.port) }
+        while !locked.pointee.work.isEmpty {
+            if let pager = locked.pointee.work.removeFirst() { ports_port_deref(pager.pointee.port) }
         }
-        let monitor = pointee.monitor
+        let monitor = pointee.monitor, locked = locked
         deinitialize(count: 1)
         monitor.destroy()
+        Memory.free(locked)
         Memory.free(self)
     }
 }

@@ -165,8 +165,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             Memory.free(entry)
             return false
         }
-        let behind = pointee.ledger.find(number, request.offset, request.length) { $0 == .queued || $0 == .sending }
-        pointee.ledger.append(entry)
+        let behind = locked.pointee.ledger.find(number, request.offset, request.length) { $0 == .queued || $0 == .sending }
+        locked.pointee.ledger.append(entry)
         let serial = entry.pointee.serial
         if behind == nil { entry.pointee.state = .sending }
         pointee.monitor.unlock()
@@ -183,11 +183,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             sendLock(number, request)
             pointee.monitor.lock()
             // Unless it was answered already, or its client is gone (L3).
-            if let entry = pointee.ledger.find(number, request.offset, request.length, { $0 == .sending }),
+            if let entry = locked.pointee.ledger.find(number, request.offset, request.length, { $0 == .sending }),
                entry.pointee.serial == serial {
                 entry.pointee.state = .sent
             }
-            guard let next = pointee.ledger.find(number, request.offset, request.length, { $0 == .queued }) else {
+            guard let next = locked.pointee.ledger.find(number, request.offset, request.length, { $0 == .queued }) else {
                 pointee.monitor.unlock()
                 return
             }
@@ -213,14 +213,14 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if entry.pointee.request.isUsers && entry.pointee.request.flush {
             pointee.rangeFlushes.wrappingSubtract(1, ordering: .sequentiallyConsistent)
         }
-        pointee.ledger.remove(entry)
+        locked.pointee.ledger.remove(entry)
     }
 
     /// The client may have the page from now on.
     @inline(never)
     func noteGiven(_ number: ClientNumber, _ page: UInt64) {
         pointee.monitor.lock()
-        var entry = pointee.ledger.first
+        var entry = locked.pointee.ledger.first
         while let candidate = entry {
             let request = candidate.pointee.request
             if candidate.pointee.client == number && request.isUsers && request.flush

@@ -6,7 +6,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func takeLockCompleted(_ number: ClientNumber, _ offset: vm_offset_t, _ length: vm_size_t) {
         pointee.monitor.lock()
         // The first that was sent (L2 in Ledger.swift).
-        guard let entry = pointee.ledger.find(number, offset, length, { $0 == .sending || $0 == .sent }) else {
+        guard let entry = locked.pointee.ledger.find(number, offset, length, { $0 == .sending || $0 == .sent }) else {
             pointee.monitor.unlock()
             takenIn()
             return refuse(.strayLockCompleted, UInt64(offset), UInt64(length))
@@ -14,9 +14,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let request = entry.pointee.request
         if request.isUsers {
             // Noted as there until the sweep is over.
-            pointee.ledger.close(entry)
+            locked.pointee.ledger.close(entry)
         } else {
-            pointee.ledger.remove(entry)
+            locked.pointee.ledger.remove(entry)
         }
         pointee.monitor.unlock()
 

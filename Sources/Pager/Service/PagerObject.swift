@@ -8,7 +8,7 @@
 //   - page words: anybody, by compare-and-swap (Transition.swift). A word that refers to a descriptor, or whose page is
 //     held by the write-back, changes only under the lock.
 //   - `executor`: whoever has it may call the translator (Executor.swift).
-//   - everything marked *locked*: under `monitor`. The lock is never held while the translator is called or
+//   - `locked`: under `monitor`. The lock is never held while the translator is called or
 //     a message is sent.
 
 import CPlatform
@@ -53,24 +53,27 @@ struct PagerObject: ~Copyable {
     /// User lock requests that flush and are not yet swept (Ledger.swift).
     let rangeFlushes = Atomic<UInt32>(0)
 
-    // Locked from here on.
+    /// Each has a rule of its own; both change under the lock.
+    let descriptors: DescriptorTable
+    let clients: ClientTable
+
+    let locked: UnsafeMutablePointer<LockedState>
+    let listing: UnsafeMutablePointer<WorkList.Entry>
+    let counters = Counters()
+}
+
+/// What is only looked at and changed under the pager's lock. In a block of its own, so that a change of it is no access to
+/// what others read at the same time.
+struct LockedState {
     var mayCache: boolean_t
     var copyStrategy: memory_object_copy_strategy_t
-    var descriptors: DescriptorTable
     var jobs = JobQueue()
     var versions = VersionIndex()
     /// Versions without a reference, until the lock is let go.
     var garbage: JobPointer?
     var ledger = Ledger()
     var attributeChange = AttributeChange()
-    var clients: ClientTable
     var refusals = RefusalLog()
-
-    let counters = Counters()
-
-    // Of the pool's list of work (Pool.swift), under the pool's lock.
-    var isListed = false
-    var nextListed: PagerPointer?
 }
 
 typealias PagerPointer = UnsafeMutablePointer<PagerObject>
@@ -97,15 +100,21 @@ extension PagerObject {
         let strayWord: WordPointer
         let descriptors: DescriptorTable
         let clients: ClientTable
+        let locked: UnsafeMutablePointer<LockedState>
+        let listing: UnsafeMutablePointer<WorkList.Entry>
 
         static func create() -> Parts? {
             let monitor = Monitor.create(), map = PageMap.create(), descriptors = DescriptorTable.create()
             let clients = ClientTable.create(), strayWord = Memory.allocate(Atomic<UInt32>.self, 1)
-            if let monitor, let map, let descriptors, let clients, let strayWord {
+            let locked = Memory.allocate(LockedState.self, 1), listing = Memory.allocate(WorkList.Entry.self, 1)
+            if let monitor, let map, let descriptors, let clients, let strayWord, let locked, let listing {
+                listing.initialize(to: WorkList.Entry())
                 strayWord.initialize(to: Atomic<UInt32>(Word.resting.raw))
                 return Parts(monitor: monitor, map: map, strayWord: strayWord, descriptors: descriptors,
-                             clients: clients)
+                             clients: clients, locked: locked, listing: listing)
             }
+            Memory.free(locked)
+            Memory.free(listing)
             monitor?.destroy()
             map?.destroy()
             descriptors?.destroy()
@@ -120,22 +129,29 @@ extension PagerObject {
             map.destroy()
             monitor.destroy()
             Memory.free(strayWord)
+            Memory.free(locked)
+            Memory.free(listing)
         }
     }
 
     /// Makes a pager in this memory, which belongs to the new port.
     static func initialize(_ port: UnsafeMutableRawPointer, _ parts: Parts, user: OpaquePointer?, mayCache: boolean_t,
                            copyStrategy: memory_object_copy_strategy_t, notify: Bool) {
+        parts.locked.initialize(to: LockedState(mayCache: mayCache, copyStrategy: copyStrategy))
         of(port: port).initialize(to: PagerObject(
             port: port, user: user, notify: notify, pageShift: UInt64(vm_page_size.trailingZeroBitCount),
-            monitor: parts.monitor, map: parts.map, strayWord: parts.strayWord, mayCache: mayCache, copyStrategy: copyStrategy,
-            descriptors: parts.descriptors, clients: parts.clients))
+            monitor: parts.monitor, map: parts.map, strayWord: parts.strayWord, descriptors: parts.descriptors,
+            clients: parts.clients, locked: parts.locked, listing: parts.listing))
     }
 }
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
     @inline(__always)
     var pageSize: UInt64 { 1 << pointee.pageShift }
+
+    /// Only under the lock.
+    @inline(__always)
+    var locked: UnsafeMutablePointer<LockedState> { pointee.locked }
 
     /// The name of the receive right.
     var portName: mach_port_t { pager_port_of(pointee.port) }
@@ -149,10 +165,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Frees everything. No reference is left, so nobody else is here.
     func finalize() {
         pointee.clients.releaseAllRights()
-        pointee.ledger.destroy()
-        pointee.versions.destroy()
+        locked.pointee.ledger.destroy()
+        locked.pointee.versions.destroy()
         let parts = PagerObject.Parts(monitor: pointee.monitor, map: pointee.map, strayWord: pointee.strayWord,
-                                descriptors: pointee.descriptors, clients: pointee.clients)
+                                descriptors: pointee.descriptors, clients: pointee.clients, locked: locked,
+                                listing: pointee.listing)
         deinitialize(count: 1)
         parts.destroy()
     }

@@ -17,7 +17,15 @@ struct Pool: ~Copyable {
     /// Not 0: workers stop at `awaitPermission`.
     let isStopping = Atomic<UInt32>(0)
 
-    // Locked.
+    let locked: UnsafeMutablePointer<PoolState>
+
+    /// Workers at the most. Beyond it callbacks wait for each other, but messages are still received.
+    static var maximumThreads: Int { 64 }
+    static var initialThreads: Int { 2 }
+}
+
+/// Only under the pool's lock.
+struct PoolState {
     var threads = 0
     var isEnding = false
     var work = WorkList()
@@ -31,17 +39,18 @@ struct Pool: ~Copyable {
     var waiting = 0
     /// A parked worker has gone back to receiving for their sake.
     var hasHelper = false
-
-    /// Workers at the most. Beyond it callbacks wait for each other, but messages are still received.
-    static var maximumThreads: Int { 64 }
-    static var initialThreads: Int { 2 }
 }
-
 
 typealias PoolPointer = UnsafeMutablePointer<Pool>
 
 /// Pagers whose jobs wait for a worker that may do them, each once, linked through themselves: it cannot be full.
 struct WorkList {
+    /// A pager's place in the list.
+    struct Entry {
+        var isListed = false
+        var next: PagerPointer?
+    }
+
     private var first: PagerPointer?
     private var last: PagerPointer?
 
@@ -49,20 +58,20 @@ struct WorkList {
 
     /// false: it is there already.
     mutating func append(_ pager: PagerPointer) -> Bool {
-        if pager.pointee.isListed { return false }
-        pager.pointee.isListed = true
-        pager.pointee.nextListed = nil
-        if let last { last.pointee.nextListed = pager } else { first = pager }
+        if pager.pointee.listing.pointee.isListed { return false }
+        pager.pointee.listing.pointee.isListed = true
+        pager.pointee.listing.pointee.next = nil
+        if let last { last.pointee.listing.pointee.next = pager } else { first = pager }
         last = pager
         return true
     }
 
     mutating func removeFirst() -> PagerPointer? {
         guard let pager = first else { return nil }
-        first = pager.pointee.nextListed
+        first = pager.pointee.listing.pointee.next
         if first == nil { last = nil }
-        pager.pointee.isListed = false
-        pager.pointee.nextListed = nil
+        pager.pointee.listing.pointee.isListed = false
+        pager.pointee.listing.pointee.next = nil
         return pager
     }
 }
@@ -80,14 +89,14 @@ extension UnsafeMutablePointer where Pointee == Pool {
         // Counted for the new one before it runs.
         pointee.receivers.wrappingAdd(1, ordering: .acquiringAndReleasing)
         pointee.monitor.lock()
-        let room = pointee.threads < Pool.maximumThreads && !pointee.isEnding
-        if room { pointee.threads += 1 }
-        let mustMark = room && pointee.inhibition == .begun
+        let room = locked.pointee.threads < Pool.maximumThreads && !locked.pointee.isEnding
+        if room { locked.pointee.threads += 1 }
+        let mustMark = room && locked.pointee.inhibition == .begun
         pointee.monitor.unlock()
         if !room { return false }
         if !startThread() {
             pointee.monitor.lock()
-            pointee.threads -= 1
+            locked.pointee.threads -= 1
             pointee.monitor.unlock()
             return false
         }
@@ -123,7 +132,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
 
     func threadEnds() {
         pointee.monitor.lock()
-        pointee.threads -= 1
+        locked.pointee.threads -= 1
         pointee.monitor.wakeAll()
         pointee.monitor.unlock()
     }
@@ -159,7 +168,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
     private func shouldEnd(_ worker: UnsafeMutablePointer<Worker>) -> Bool {
         pointee.monitor.lock()
         defer { pointee.monitor.unlock() }
-        if !pointee.isEnding { return false }
+        if !locked.pointee.isEnding { return false }
         if worker.pointee.isReceiver { pointee.receivers.wrappingSubtract(1, ordering: .relaxed) }
         return true
     }
@@ -167,7 +176,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
     /// The last receiver leaves jobs of this pager to whoever comes back from a callback.
     func leaveWork(_ pager: PagerPointer) {
         pointee.monitor.lock()
-        if pointee.work.append(pager) { ports_port_ref(pager.pointee.port) }
+        if locked.pointee.work.append(pager) { ports_port_ref(pager.pointee.port) }
         pointee.hasWork.store(1, ordering: .sequentiallyConsistent)
         pointee.monitor.unlock()
     }
@@ -175,14 +184,14 @@ extension UnsafeMutablePointer where Pointee == Pool {
     private func takeWork() -> PagerPointer? {
         pointee.monitor.lock()
         defer { pointee.monitor.unlock() }
-        let pager = pointee.work.removeFirst()
-        if pointee.work.isEmpty { pointee.hasWork.store(0, ordering: .releasing) }
+        let pager = locked.pointee.work.removeFirst()
+        if locked.pointee.work.isEmpty { pointee.hasWork.store(0, ordering: .releasing) }
         return pager
     }
 
     func portSetGone() {
         pointee.monitor.lock()
-        pointee.isEnding = true
+        locked.pointee.isEnding = true
         pointee.isStopping.store(1, ordering: .releasing)
         pointee.monitor.wakeAll()
         pointee.monitor.unlock()

@@ -120,7 +120,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     private func abandonLocked(_ operation: UnsafeMutablePointer<RangeOperation>) {
-        var entry = pointee.ledger.first
+        var entry = locked.pointee.ledger.first
         while let candidate = entry {
             if candidate.pointee.request.operation == operation { candidate.pointee.request.operation = nil }
             entry = candidate.pointee.next
@@ -132,7 +132,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         // runs at a time: wait for those that have begun by now, whatever their pages.
         pointee.writeWaiters.wrappingAdd(1, ordering: .sequentiallyConsistent)
         let begun = pointee.directWritesBegun.load(ordering: .sequentiallyConsistent)
-        while pointee.versions.isUnfinished(in: pages)
+        while locked.pointee.versions.isUnfinished(in: pages)
             || Int32(bitPattern: begun &- pointee.directWritesEnded.load(ordering: .sequentiallyConsistent)) > 0 {
             _ = pointee.monitor.wait()
         }

@@ -95,10 +95,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     @inline(never)
     private func helpWriting() {
         runJobs()
-        if pointee.versions.unfinished < PagerPointer.versionLimit { return }
-        if !Worker.mayCallTranslator() { return }
         pointee.monitor.lock()
-        while pointee.versions.unfinished >= PagerPointer.versionLimit { _ = pointee.monitor.wait() }
+        let tooMany = locked.pointee.versions.unfinished >= PagerPointer.versionLimit
+        pointee.monitor.unlock()
+        if !tooMany || !Worker.mayCallTranslator() { return }
+        pointee.monitor.lock()
+        while locked.pointee.versions.unfinished >= PagerPointer.versionLimit { _ = pointee.monitor.wait() }
         pointee.monitor.unlock()
     }
 }

@@ -61,7 +61,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func isIdle() -> Bool {
         pointee.monitor.lock()
         defer { pointee.monitor.unlock() }
-        return pointee.versions.unfinished == 0 && pointee.jobs.isEmpty
+        return locked.pointee.versions.unfinished == 0 && locked.pointee.jobs.isEmpty
             && pointee.executor.load(ordering: .acquiring) == 0
     }
 

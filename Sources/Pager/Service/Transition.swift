@@ -168,7 +168,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             let state = WordState(word)
             waits = state.isHeld && !state.isInvalid && state.activity == .idle
         }
-        return waits && pointee.versions.newest(page)?.pointee.state == .finished
+        return waits && locked.pointee.versions.newest(page)?.pointee.state == .finished
     }
 
     /// Report the write of a kept version again, now that the page is idle. Returns the action that follows.

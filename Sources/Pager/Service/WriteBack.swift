@@ -72,27 +72,27 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The data at `address` is the newest version of the page. Locked. `version`: an empty record for it.
     func storeLocked(_ version: JobPointer, _ address: vm_address_t) {
         version.pointee.address = address
-        if let old = pointee.versions.newest(version.pointee.page) {
-            pointee.versions.remove(old)
+        if let old = locked.pointee.versions.newest(version.pointee.page) {
+            locked.pointee.versions.remove(old)
             if old.pointee.state == .waiting {
                 // Its place in the queue goes to the newer one (W1).
-                pointee.jobs.remove(old)
-                pointee.versions.end(old)
+                locked.pointee.jobs.remove(old)
+                locked.pointee.versions.end(old)
                 pointee.counters.skippedWrites.increment()
                 releaseVersionLocked(old)
             }
             releaseVersionLocked(old)
         }
-        pointee.versions.insert(version)
+        locked.pointee.versions.insert(version)
         version.pointee.references += 1
-        pointee.versions.begin(version)
+        locked.pointee.versions.begin(version)
         enqueueLocked(version)
     }
 
     /// The page's version is not needed any more (or is superseded). Locked.
     func dropHeldLocked(_ page: UInt64) {
-        guard let version = pointee.versions.newest(page) else { return }
-        pointee.versions.remove(version)
+        guard let version = locked.pointee.versions.newest(page) else { return }
+        locked.pointee.versions.remove(version)
         releaseVersionLocked(version)
     }
 
@@ -102,14 +102,14 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         version.pointee.references -= 1
         if version.pointee.references > 0 { return }
         assert(!version.pointee.isNewest)
-        version.pointee.next = pointee.garbage
-        pointee.garbage = version
+        version.pointee.next = locked.pointee.garbage
+        locked.pointee.garbage = version
     }
 
     /// Lets the pager's lock go where versions may have been released under it.
     func unlock() {
-        var version = pointee.garbage
-        pointee.garbage = nil
+        var version = locked.pointee.garbage
+        locked.pointee.garbage = nil
         pointee.monitor.unlock()
         while let old = version {
             version = old.pointee.next
@@ -121,7 +121,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The newest version of a held page, with a reference, so that it can be sent whatever becomes of it. Locked.
     func pinHeldLocked(_ page: UInt64) -> JobPointer? {
         // W3: the word says `held`, so there is one.
-        guard let version = pointee.versions.newest(page) else { return nil }
+        guard let version = locked.pointee.versions.newest(page) else { return nil }
         version.pointee.references += 1
         return version
     }
@@ -139,16 +139,16 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         last.pointee.state = .writing
         var count = 1
         // The run is linked through `next`, which the queue does not need any more.
-        while count < limit, let next = pointee.versions.newest(last.pointee.page + 1),
+        while count < limit, let next = locked.pointee.versions.newest(last.pointee.page + 1),
               next.pointee.state == .waiting,
               next.pointee.address == last.pointee.address + vm_address_t(pageSize) {
-            pointee.jobs.remove(next)
+            locked.pointee.jobs.remove(next)
             next.pointee.state = .writing
             last.pointee.next = next
             last = next
             count += 1
         }
-        if pointee.jobs.isEmpty {
+        if locked.pointee.jobs.isEmpty {
             pointee.executor.bitwiseAnd(~Executor.waiting, ordering: .acquiringAndReleasing)
         }
         pointee.monitor.unlock()
@@ -168,7 +168,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.lock()
         version.pointee.state = .finished
         version.pointee.code = code
-        pointee.versions.end(version)
+        locked.pointee.versions.end(version)
         var outcome: Outcome?
         if version.pointee.isNewest { outcome = transitionLocked(page, .writtenBack(code: code), context()) }
         releaseVersionLocked(version)
