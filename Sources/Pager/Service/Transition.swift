@@ -28,6 +28,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             if state.isHeld { break }
             let effects = PageProtocol.step(&state, event, context)
             if state.overflowed || state.isHeld || effects.held != .unchanged { break }
+            state.checkInvariants()
             let new = state.word
             let concerned = effects.action == .flush || effects.action == .downgrade ? new : word
             if new == word { return Outcome(effects: effects, word: concerned) }
@@ -110,6 +111,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             var state = WordState(word)
             let effects = PageProtocol.step(&state, event, context)
             if !state.overflowed {
+                state.checkInvariants()
                 return (word == .untouched && state.word == .resting ? word : state.word, effects)
             }
         }
@@ -120,6 +122,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         var state = table.scratch
         table.load(word, into: state)
         let effects = PageProtocol.step(&state, event, context)
+        state.checkInvariants()
         let new: Word
         switch event {
         case .request, .offered:
