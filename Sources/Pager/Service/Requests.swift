@@ -54,10 +54,15 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
     }
 
+    /// The error is for the whole pages that the range touches (for an empty range: the one at its start), up to the last.
     @inline(never)
     private func answerBadRequest(_ client: ClientNumber, _ offset: vm_offset_t, _ length: vm_size_t) {
         takenIn()
-        sendError(client, offset, length, Errno.invalid)
+        let pages = self.pages(offset, length) ?? page(offset)...page(offset)
+        let bytes = (pages.upperBound - pages.lowerBound) << pointee.pageShift
+        // The length of all there is does not fit.
+        let (whole, overflow) = vm_size_t(truncatingIfNeeded: bytes).addingReportingOverflow(vm_size_t(pageSize))
+        sendError(client, self.offset(pages.lowerBound), overflow ? vm_size_t(bytes) : whole, Errno.invalid)
     }
 
     @inline(__always)

@@ -9,7 +9,8 @@ import Synchronization
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
     func shutDown() {
-        if pointee.closing.exchange(1, ordering: .sequentiallyConsistent) != 0 { return awaitShutdown() }
+        let (first, _) = pointee.closing.compareExchange(expected: 0, desired: 1, ordering: .sequentiallyConsistent)
+        if !first { return awaitShutdown() }
         let deadline = Deadline(Int(pointee.shutdownPatience.load(ordering: .relaxed)))
         while !isQuiet() {
             if deadline.isOver {
