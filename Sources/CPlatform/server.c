@@ -68,7 +68,9 @@ pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name)
         || message->msgh_size < sizeof(mach_dead_name_notification_t))
         return 0;
     *name = ((const mach_dead_name_notification_t *) message)->not_port;
-    return 1;
+    /* Anybody can make such a message; only Mach makes a name dead.  */
+    mach_port_type_t type = 0;
+    return mach_port_type(mach_task_self(), *name, &type) == KERN_SUCCESS && (type & MACH_PORT_TYPE_DEAD_NAME);
 }
 
 int

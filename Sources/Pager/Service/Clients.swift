@@ -187,9 +187,20 @@ struct ClientTable {
             if control == 0 { continue }
             forgetNames(client)
             _ = pager_request_dead_name(control, 0)
-            _ = mach_port_deallocate(mach_task_self(), control)
-            if client.pointee.name != 0 { _ = mach_port_deallocate(mach_task_self(), client.pointee.name) }
+            giveUpName(control)
+            giveUpName(client.pointee.name)
         }
+    }
+}
+
+/// Nobody uses the name any more. All references go: a dead name has one for a notification that did not reach us, too.
+/// (Not where it is a receive right of our own task: that is somebody else's.)
+private func giveUpName(_ name: mach_port_t) {
+    if name == 0 { return }
+    if pager_has_receive_right(name) != 0 {
+        _ = mach_port_deallocate(mach_task_self(), name)
+    } else {
+        _ = mach_port_destroy(mach_task_self(), name)
     }
 }
 

@@ -92,7 +92,20 @@ extension UnsafeMutablePointer where Pointee == Pool {
         pointee.monitor.lock()
         locked.pointee.waiting += 1
         if locked.pointee.inhibition == .begun { pointee.monitor.wakeAll() }
+        // Work may have been left because there could be no more workers; now there can, and this wait may be for it.
+        let mustHelp = !locked.pointee.work.isEmpty && hasRoomLocked
+        if mustHelp { locked.pointee.threads += 1 }
+        let mustMark = mustHelp && locked.pointee.inhibition == .begun
         pointee.monitor.unlock()
+        if mustHelp {
+            pointee.receivers.wrappingAdd(1, ordering: .acquiringAndReleasing)
+            if startThread() {
+                if mustMark { sendMarker() }
+            } else {
+                pointee.receivers.wrappingSubtract(1, ordering: .acquiringAndReleasing)
+                threadEnds()
+            }
+        }
         return true
     }
 

@@ -89,7 +89,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
         // Counted for the new one before it runs.
         pointee.receivers.wrappingAdd(1, ordering: .acquiringAndReleasing)
         pointee.monitor.lock()
-        let room = locked.pointee.threads < Pool.maximumThreads && !locked.pointee.isEnding
+        let room = hasRoomLocked
         if room { locked.pointee.threads += 1 }
         let mustMark = room && locked.pointee.inhibition == .begun
         pointee.monitor.unlock()
@@ -104,11 +104,19 @@ extension UnsafeMutablePointer where Pointee == Pool {
         return true
     }
 
+    /// Workers that wait in a callback for a client do not count: what they wait for may need others.
+    var hasRoomLocked: Bool {
+        locked.pointee.threads < Pool.maximumThreads + locked.pointee.waiting && !locked.pointee.isEnding
+    }
+
     /// One more worker, which is counted as thread and receiver already.
     func startThread() -> Bool {
         guard let worker = Memory.allocate(Worker.self, 1) else { return false }
         let size: mach_msg_size_t = 4096
-        guard let buffer = Memory.allocateBytes(Int(size)), let reply = Memory.allocateBytes(Int(size)) else {
+        let memory = Memory.allocateBytes(Int(size)), other = Memory.allocateBytes(Int(size))
+        guard let buffer = memory, let reply = other else {
+            platform_free(memory)
+            platform_free(other)
             Memory.free(worker)
             return false
         }
@@ -141,11 +149,9 @@ extension UnsafeMutablePointer where Pointee == Pool {
     @inline(__always)
     func awaitPermission(_ worker: UnsafeMutablePointer<Worker>) -> Bool {
         if pointee.isStopping.load(ordering: .acquiring) != 0 && shouldEnd(worker) { return false }
-        if !worker.pointee.isReceiver {
-            becomeReceiver(worker)
-            // First counted, then looked; who leaves work does it the other way round: one of us sees it.
-            if pointee.hasWork.load(ordering: .sequentiallyConsistent) != 0 { doWork(worker) }
-        }
+        if !worker.pointee.isReceiver { becomeReceiver(worker) }
+        // First counted, then looked; who leaves work does it the other way round: one of us sees it.
+        if pointee.hasWork.load(ordering: .sequentiallyConsistent) != 0 { doWork(worker) }
         return true
     }
 
