@@ -17,12 +17,14 @@ private func create(_ user: OpaquePointer?, _ userSize: Int?, _ bucket: UnsafeMu
     }
     let (size, overflow) = PagerObject.userOffset.addingReportingOverflow(userSize ?? 0)
     var port: UnsafeMutableRawPointer?
-    let error = overflow ? Errno.noMemory : withUnsafeMutablePointer(to: &port) {
+    // (A size_t beyond half of all there is comes as a negative number.)
+    let error = overflow || (userSize ?? 0) < 0 ? Errno.noMemory : withUnsafeMutablePointer(to: &port) {
         ports_create_port_noinstall(pagerClass, bucket, size, $0)
     }
     guard error == 0, let port else {
         parts.destroy()
-        platform_set_errno(error == 0 ? Errno.noMemory : error)
+        // Else it is Mach's code for a shortage of ports or names.
+        platform_set_errno(error == Errno.invalid ? error : Errno.noMemory)
         return nil
     }
     var data = user
