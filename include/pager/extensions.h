@@ -42,6 +42,8 @@ struct pager_statistics {
     uint64_t unlocks;               /* grants of writing to a client that had the page */
     uint64_t evictions;             /* calls of pager_notify_evict */
     uint64_t refused;               /* messages refused, see the log */
+    uint64_t stale_unlocks;         /* of these, data_unlock for a page that the client does not have.  A kernel in order may
+                                       send some: an unlock that leaves it late comes behind the flush that answers it */
     uint64_t skipped_writes;        /* returned versions that a newer one replaced before they were written */
     uint64_t clients;               /* attached now */
     uint64_t descriptors;           /* shared page descriptors now */

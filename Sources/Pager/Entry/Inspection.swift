@@ -30,6 +30,7 @@ public func pager_get_statistics(_ pager: OpaquePointer!, _ statistics: UnsafeMu
     result.unlocks = pager.pointee.counters.unlocks.value()
     result.evictions = pager.pointee.counters.evictions.value()
     result.refused = pager.pointee.counters.refused.value()
+    result.stale_unlocks = pager.pointee.counters.staleUnlocks.value()
     result.skipped_writes = pager.pointee.counters.skippedWrites.value()
     result.clients = UInt64(pager.pointee.clients.attachedCount)
     pager.pointee.monitor.lock()

@@ -49,7 +49,8 @@ enum HeldFate: UInt8 {
 /// Why an event was not accepted. Counted by the service, logged once each.
 enum Refusal: UInt8 {
     case none
-    /// `data_unlock` by a client that does not have the page.
+    /// `data_unlock` by a client that does not have the page: forged, or so late that the flush that it crossed is over
+    /// already (and has answered it).
     case unlockWithoutPage
     /// `data_return` by a client that does not have the page.
     case returnWithoutPage

@@ -15,6 +15,7 @@ struct Counters: ~Copyable {
     let unlocks = Atomic<UInt>(0)
     let evictions = Atomic<UInt>(0)
     let refused = Atomic<UInt>(0)
+    let staleUnlocks = Atomic<UInt>(0)
     let skippedWrites = Atomic<UInt>(0)
 }
 
@@ -36,7 +37,7 @@ enum RefusalReason: UInt32 {
 
     var text: StaticString {
         switch self {
-        case .unlockWithoutPage: return "refused: unlock at %#lx by client %lu, which does not have the page"
+        case .unlockWithoutPage: return "refused: unlock at %#lx by client %lu, which does not have the page (any more: a flush has answered it)"
         case .returnWithoutPage: return "refused: return at %#lx by client %lu, which does not have the page"
         case .dirtyFromReader: return "refused: changed page at %#lx from client %lu, which may only read it"
         case .unknownControl: return "refused: message for offset %#lx with unknown control port %#lx"
@@ -91,7 +92,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func refuse(_ refusal: Refusal, _ page: UInt64, _ client: ClientNumber) {
         switch refusal {
         case .none, .offerNotWanted: break
-        case .unlockWithoutPage: refuse(.unlockWithoutPage, UInt64(offset(page)), UInt64(client))
+        case .unlockWithoutPage:
+            pointee.counters.staleUnlocks.increment()
+            refuse(.unlockWithoutPage, UInt64(offset(page)), UInt64(client))
         case .returnWithoutPage: refuse(.returnWithoutPage, UInt64(offset(page)), UInt64(client))
         case .dirtyFromReader: refuse(.dirtyFromReader, UInt64(offset(page)), UInt64(client))
         }

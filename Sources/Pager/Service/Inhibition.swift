@@ -40,20 +40,22 @@ extension UnsafeMutablePointer where Pointee == Pool {
         defer { pointee.monitor.unlock() }
         let current = PoolPointer.firstMarker + locked.pointee.round % PoolPointer.rounds
         if locked.pointee.inhibition == .none || id != current { return }
+        // Parked in this round only: a worker that has not run since the last round's end must not count for the next.
+        let round = locked.pointee.round
         locked.pointee.parked += 1
         if worker.pointee.isReceiver {
             worker.pointee.isReceiver = false
             pointee.receivers.wrappingSubtract(1, ordering: .acquiringAndReleasing)
         }
         pointee.monitor.wakeAll()
-        while locked.pointee.inhibition != .none && !locked.pointee.isEnding {
+        while locked.pointee.inhibition != .none && locked.pointee.round == round && !locked.pointee.isEnding {
             if locked.pointee.inhibition == .begun && locked.pointee.waiting > 0 && !locked.pointee.hasHelper {
                 locked.pointee.hasHelper = true
                 break
             }
             _ = pointee.monitor.wait()
         }
-        locked.pointee.parked -= 1
+        if locked.pointee.round == round { locked.pointee.parked -= 1 }
     }
 
     /// 0, or an errno.
@@ -82,6 +84,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
             locked.pointee.inhibition = .none
             locked.pointee.round &+= 1
             if locked.pointee.round < 0 { locked.pointee.round = 0 }
+            locked.pointee.parked = 0
             pointee.monitor.wakeAll()
         }
         pointee.monitor.unlock()
