@@ -17,8 +17,11 @@ __attribute__((weak)) kern_return_t
 _pager_S_memory_object_copy(pager_t pager, mach_port_t control, vm_offset_t offset, vm_size_t length,
                             mach_port_t new_memory_object)
 {
-    (void) control, (void) offset, (void) length;
-    pager_drop_receive_right(new_memory_object);
+    (void) offset, (void) length;
+    if (MACH_PORT_VALID(control))
+        mach_port_deallocate(mach_task_self(), control);
+    if (MACH_PORT_VALID(new_memory_object))
+        pager_drop_receive_right(new_memory_object);
     pager_refuse_copy(pager);
     return KERN_SUCCESS;
 }
@@ -28,7 +31,9 @@ __attribute__((weak)) kern_return_t
 _pager_S_memory_object_supply_completed(pager_t pager, mach_port_t control, vm_offset_t offset, vm_size_t length,
                                         kern_return_t result, vm_offset_t error_offset)
 {
-    (void) control, (void) offset, (void) length, (void) result, (void) error_offset;
+    (void) offset, (void) length, (void) result, (void) error_offset;
+    if (MACH_PORT_VALID(control))
+        mach_port_deallocate(mach_task_self(), control);
     pager_refuse_supply_completed(pager);
     return KERN_SUCCESS;
 }

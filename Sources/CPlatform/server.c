@@ -44,6 +44,13 @@ pager_serve_notification(mach_msg_header_t *message, mach_msg_header_t *reply)
     return ports_notify_server(message, reply);
 }
 
+kern_return_t
+pager_reply_code(const mach_msg_header_t *reply)
+{
+    kern_return_t code = ((const mig_reply_header_t *) reply)->RetCode;
+    return code == MIG_NO_REPLY ? KERN_SUCCESS : code;
+}
+
 void
 pager_finish_message(mach_msg_header_t *message, mach_msg_header_t *reply, int served)
 {
@@ -64,13 +71,16 @@ pager_message_port(const mach_msg_header_t *message)
 int
 pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name)
 {
-    if (message->msgh_id != MACH_NOTIFY_DEAD_NAME
-        || message->msgh_size < sizeof(mach_dead_name_notification_t))
+    if (message->msgh_id != MACH_NOTIFY_DEAD_NAME)
         return 0;
+    if (message->msgh_size < sizeof(mach_dead_name_notification_t))
+        return -1;
     *name = ((const mach_dead_name_notification_t *) message)->not_port;
     /* Anybody can make such a message; only Mach makes a name dead.  */
     mach_port_type_t type = 0;
-    return mach_port_type(mach_task_self(), *name, &type) == KERN_SUCCESS && (type & MACH_PORT_TYPE_DEAD_NAME);
+    if (mach_port_type(mach_task_self(), *name, &type) == KERN_SUCCESS && (type & MACH_PORT_TYPE_DEAD_NAME))
+        return 1;
+    return -1;
 }
 
 int
@@ -144,6 +154,12 @@ pager_has_receive_right(mach_port_t name)
 {
     mach_port_type_t type = 0;
     return mach_port_type(mach_task_self(), name, &type) == KERN_SUCCESS && (type & MACH_PORT_TYPE_RECEIVE);
+}
+
+kern_return_t
+pager_reserve_name(mach_port_t name)
+{
+    return mach_port_allocate_name(mach_task_self(), MACH_PORT_RIGHT_DEAD_NAME, name);
 }
 
 void

@@ -33,7 +33,8 @@ kern_return_t _pager_S_memory_object_lock_completed(pager_t, mach_port_t control
 kern_return_t _pager_S_memory_object_change_completed(pager_t, boolean_t may_cache,
                                                       memory_object_copy_strategy_t copy_strategy);
 
-/* Weak: a translator may define its own.  The receive right NEW_MEMORY_OBJECT is the callee's.  */
+/* Weak: a translator may define its own.  The receive right NEW_MEMORY_OBJECT is the callee's, and so is the message's reference
+   to CONTROL.  */
 kern_return_t _pager_S_memory_object_copy(pager_t, mach_port_t control, vm_offset_t offset, vm_size_t length,
                                           mach_port_t new_memory_object);
 kern_return_t _pager_S_memory_object_supply_completed(pager_t, mach_port_t control, vm_offset_t offset,
@@ -63,10 +64,12 @@ extern const mach_msg_return_t pager_send_invalid_destination;
    whose id nobody knows, has its rights and memory released by pager_finish_message.  */
 int pager_serve_message(mach_msg_header_t *message, mach_msg_header_t *reply);
 int pager_serve_notification(mach_msg_header_t *message, mach_msg_header_t *reply);
+/* What the server said in REPLY; 0: well.  */
+kern_return_t pager_reply_code(const mach_msg_header_t *reply);
 void pager_finish_message(mach_msg_header_t *message, mach_msg_header_t *reply, int served);
 /* The port that MESSAGE came to.  */
 mach_port_t pager_message_port(const mach_msg_header_t *message);
-/* MESSAGE is a dead-name notification: *NAME gets the name.  */
+/* 1: MESSAGE is a dead-name notification, *NAME gets the name; -1: it looks like one, but the name is not dead; 0: neither.  */
 int pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name);
 
 /* No message waits at PORT, and those that were received are numbered below TURN.  */
@@ -88,6 +91,9 @@ kern_return_t pager_make_read_only_proxy(mach_port_t object, mach_port_t *proxy)
 
 /* NAME is a receive right as well (a client in our own task).  */
 int pager_has_receive_right(mach_port_t name);
+
+/* Make the free NAME a dead name, so that it means nothing else.  */
+kern_return_t pager_reserve_name(mach_port_t name);
 
 /* Give up one user reference of the receive right NAME.  */
 void pager_drop_receive_right(mach_port_t name);

@@ -75,6 +75,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if asked { pointee.monitor.wakeAll() }
         pointee.monitor.unlock()
         takenIn()
-        if !asked { refuse(.strayChangeCompleted, UInt64(mayCache), UInt64(UInt32(bitPattern: copyStrategy))) }
+        if !asked { refuse(.strayChangeCompleted, UInt64(UInt32(bitPattern: mayCache)), UInt64(UInt32(bitPattern: copyStrategy))) }
     }
 }

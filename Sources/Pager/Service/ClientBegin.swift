@@ -55,24 +55,26 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             pointee.monitor.unlock()
             return nil
         }
-        // A name from before a renaming that comes again means the new client: all messages under the old one have been
-        // taken in, since they were received before this one.
-        if let former = pointee.clients.search(control) { pointee.clients.forgetFormerControl(former) }
         pointee.monitor.unlock()
 
         let number = client.pointee.number
-        var port = control
+        var port = control, isReserved = false
         if number < WordLayout.clients && pager_has_receive_right(control) == 0 {
             // (A client in our own task must not lose the name of its receive right.)
             let wanted = pointee.clients.core.pointee.base + number
-            if mach_port_rename(mach_task_self(), control, wanted) == 0 { port = wanted }
+            if mach_port_rename(mach_task_self(), control, wanted) == 0 {
+                port = wanted
+                // Messages that were received before bear the old name: nobody else's right must get it meanwhile. (Should one
+                // have been quicker, the old name is not honoured; a kernel that waits for `ready` has sent nothing yet.)
+                isReserved = pager_reserve_name(control) == 0
+            }
         }
         // A port that is dead already announces that at once.
         _ = pager_request_dead_name(port, portName)
 
         pointee.monitor.lock()
         client.pointee.name = name
-        if port != control {
+        if isReserved {
             client.pointee.formerControl = control
             pointee.clients.core.pointee.formerControls.wrappingAdd(1, ordering: .relaxed)
         }
@@ -89,15 +91,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 extension ClientTable {
     /// Locked.
     func index(_ client: ClientPointer, _ control: mach_port_t) {
-        core.pointee.locked.pointee.index.insert(UnsafeMutableRawPointer(client).assumingMemoryBound(to: HashLink.self),
+        let locked = core.pointee.locked
+        locked.pointee.index.insert(UnsafeMutableRawPointer(client).assumingMemoryBound(to: HashLink.self),
                                   UInt64(control))
         client.pointee.isIndexed = true
-    }
-
-    /// Locked.
-    func forgetFormerControl(_ client: ClientPointer) {
-        if client.pointee.formerControl == 0 { return }
-        client.pointee.formerControl = 0
-        core.pointee.formerControls.wrappingSubtract(1, ordering: .relaxed)
     }
 }

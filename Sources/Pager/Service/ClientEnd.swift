@@ -9,8 +9,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func detach(_ client: ClientPointer) -> Bool {
         if client.pointee.attached.exchange(0, ordering: .sequentiallyConsistent) == 0 { return false }
         pointee.clients.core.pointee.attached.wrappingSubtract(1, ordering: .sequentiallyConsistent)
+        forgetFormerControl(client)
         pointee.monitor.lock()
-        pointee.clients.forgetFormerControl(client)
         forgetRequestsLocked(client.pointee.number)
         locked.pointee.attributeChange.clientGone(client.pointee.number)
         pointee.monitor.wakeAll()
@@ -56,6 +56,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func takeTerminate(_ control: mach_port_t, _ name: mach_port_t) {
         let client = pointee.clients.find(control) ?? searchClient(control)
         let known = client.map { detach($0) } ?? false
+        // Its port may have been renamed since the message was received.
+        let control = known ? client.unsafelyUnwrapped.pointee.control.load(ordering: .relaxed) : control
         takenIn()
         // The port's death must not be announced: we know.
         _ = pager_request_dead_name(control, 0)
@@ -73,7 +75,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let client = pointee.clients.find(name) ?? searchClient(name)
         let known = client.map { detach($0) } ?? false
         takenIn()
-        _ = mach_port_deallocate(mach_task_self(), name)
+        // (Not for a name that is no client's: anybody can send such a message.)
+        if client != nil { _ = mach_port_deallocate(mach_task_self(), name) }
         if known, let client { endClient(client) }
     }
 
@@ -86,5 +89,18 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             endClient(client)
         }
         release(client)
+    }
+
+    /// The object is closed: nothing will be asked of its clients any more.
+    func endAllClients() {
+        var number: ClientNumber = 0
+        while number < clientNumbersUsed() {
+            let client = pointee.clients.client(number)
+            if client.acquire() {
+                if detach(client) { endClient(client) }
+                release(client)
+            }
+            number += 1
+        }
     }
 }

@@ -22,6 +22,7 @@ struct Client: ~Copyable {
     /// One for being known, one for each thread that sends to it.
     let references = Atomic<UInt32>(0)
     /// The name under which messages may still come that were received before the port was renamed; 0: none. Locked.
+    /// A dead name of ours stands in its place, so that it means nothing else meanwhile.
     var formerControl: mach_port_t = 0
     var name: mach_port_t = 0
     /// The port is in `ClientTable.index`. Locked.
@@ -168,15 +169,21 @@ struct ClientTable {
     }
 
     /// Locked, or nobody else is here.
-    func forgetNames(_ client: ClientPointer) {
-        if client.pointee.isIndexed {
-            locked.pointee.index.remove(UnsafeMutableRawPointer(client).assumingMemoryBound(to: HashLink.self))
-            client.pointee.isIndexed = false
-        }
-        if client.pointee.formerControl != 0 {
-            client.pointee.formerControl = 0
-            core.pointee.formerControls.wrappingSubtract(1, ordering: .relaxed)
-        }
+    func forgetIndex(_ client: ClientPointer) {
+        if !client.pointee.isIndexed { return }
+        let locked = locked
+        locked.pointee.index.remove(UnsafeMutableRawPointer(client).assumingMemoryBound(to: HashLink.self))
+        client.pointee.isIndexed = false
+    }
+
+    /// The former name is honoured no longer. The dead name in its place is to be given up by the caller, without the lock;
+    /// 0: there is none. Locked, or nobody else is here.
+    func takeFormerControl(_ client: ClientPointer) -> mach_port_t {
+        let former = client.pointee.formerControl
+        if former == 0 { return 0 }
+        client.pointee.formerControl = 0
+        core.pointee.formerControls.wrappingSubtract(1, ordering: .relaxed)
+        return former
     }
 
     /// Nobody else is here.
@@ -185,7 +192,8 @@ struct ClientTable {
             let client = client(number)
             let control = client.pointee.control.exchange(0, ordering: .relaxed)
             if control == 0 { continue }
-            forgetNames(client)
+            forgetIndex(client)
+            giveUpName(takeFormerControl(client))
             _ = pager_request_dead_name(control, 0)
             giveUpName(control)
             giveUpName(client.pointee.name)
@@ -227,11 +235,27 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             refuse(.unknownControl, UInt64(offset), UInt64(control))
             return nil
         }
+        if pointee.clients.core.pointee.formerControls.load(ordering: .relaxed) != 0 { noteName(client, control) }
         if client.pointee.attached.load(ordering: .acquiring) == 0 {
             refuse(.clientGone, UInt64(offset), UInt64(client.pointee.number))
             return nil
         }
         return client
+    }
+
+    /// A message under the present name was received after the renaming: those under the former name have been taken in, and
+    /// the name may mean another port from now on.
+    @inline(never)
+    private func noteName(_ client: ClientPointer, _ control: mach_port_t) {
+        if client.pointee.control.load(ordering: .relaxed) != control { return }
+        forgetFormerControl(client)
+    }
+
+    func forgetFormerControl(_ client: ClientPointer) {
+        pointee.monitor.lock()
+        let former = pointee.clients.takeFormerControl(client)
+        pointee.monitor.unlock()
+        if former != 0 { _ = mach_port_deallocate(mach_task_self(), former) }
     }
 
     func searchClient(_ control: mach_port_t) -> ClientPointer? {
@@ -253,7 +277,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let name = client.pointee.name
         client.pointee.control.store(0, ordering: .releasing)
         pointee.monitor.lock()
-        pointee.clients.forgetNames(client)
+        pointee.clients.forgetIndex(client)
         client.pointee.name = 0
         pointee.monitor.unlock()
         // While the number is not free the names cannot come again for a new client of ours under this record.

@@ -37,7 +37,7 @@ enum RefusalReason: UInt32 {
 
     var text: StaticString {
         switch self {
-        case .unlockWithoutPage: return "refused: unlock at %#lx by client %lu, which does not have the page (any more: a flush has answered it)"
+        case .unlockWithoutPage: return "refused: unlock at %#lx by client %lu, which does not have the page"
         case .returnWithoutPage: return "refused: return at %#lx by client %lu, which does not have the page"
         case .dirtyFromReader: return "refused: changed page at %#lx from client %lu, which may only read it"
         case .unknownControl: return "refused: message for offset %#lx with unknown control port %#lx"

@@ -66,6 +66,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             guard let job = locked.pointee.jobs.removeFirst(where: { Executor.mayStart($0, state, reads: reads) }) else {
                 return nil
             }
+            // It is out of the queue: a newer version of its page must not look for it there.
+            if job.pointee.action == .write { job.pointee.state = .writing }
             pointee.executor.wrappingAdd(Executor.unit(job.pointee.action), ordering: .acquiring)
             if locked.pointee.jobs.isEmpty {
                 pointee.executor.bitwiseAnd(~Executor.waiting, ordering: .acquiringAndReleasing)

@@ -2,8 +2,9 @@
 //
 // One marker is sent for each worker; a worker that takes one parks. The bucket's port set is one queue, so when every worker is
 // parked, everything that was sent before the markers is done. A worker that is made meanwhile gets a marker of
-// its own. A worker that waits in a callback for a client's answer could wait for ever if nobody received it:
-// for its sake one parked worker goes back to receiving, and gets another marker when nobody waits any more.
+// its own. A worker that waits in a callback for a client's answer could wait for ever if nobody received it: so while one waits the
+// last receiver does not park (and parked ones are called back where there is none). The markers that it took are sent again when nobody
+// waits any more, so that there is one for each worker that is not parked.
 
 import CPlatform
 import Synchronization
@@ -49,8 +50,12 @@ extension UnsafeMutablePointer where Pointee == Pool {
         }
         pointee.monitor.wakeAll()
         while locked.pointee.inhibition != .none && locked.pointee.round == round && !locked.pointee.isEnding {
-            if locked.pointee.inhibition == .begun && locked.pointee.waiting > 0 && !locked.pointee.hasHelper {
-                locked.pointee.hasHelper = true
+            // Somebody waits for an answer and nobody would receive it: go on, and owe the marker.
+            if locked.pointee.inhibition == .begun && locked.pointee.waiting > 0
+                && pointee.receivers.load(ordering: .acquiring) == 0 {
+                locked.pointee.owedMarkers += 1
+                worker.pointee.isReceiver = true
+                pointee.receivers.wrappingAdd(1, ordering: .sequentiallyConsistent)
                 break
             }
             _ = pointee.monitor.wait()
@@ -67,7 +72,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
             return Errno.busy
         }
         locked.pointee.inhibition = .begun
-        locked.pointee.hasHelper = false
+        locked.pointee.owedMarkers = 0
         let markers = locked.pointee.threads
         pointee.monitor.unlock()
         for _ in 0..<markers { sendMarker() }
@@ -115,10 +120,13 @@ extension UnsafeMutablePointer where Pointee == Pool {
     func endWait() {
         pointee.monitor.lock()
         locked.pointee.waiting -= 1
-        let mustMark = locked.pointee.waiting == 0 && locked.pointee.hasHelper && locked.pointee.inhibition == .begun
-        if mustMark { locked.pointee.hasHelper = false }
+        var markers = 0
+        if locked.pointee.waiting == 0 && locked.pointee.inhibition == .begun {
+            markers = locked.pointee.owedMarkers
+            locked.pointee.owedMarkers = 0
+        }
         pointee.monitor.unlock()
-        if mustMark { sendMarker() }
+        for _ in 0..<markers { sendMarker() }
     }
 }
 
@@ -174,8 +182,9 @@ extension UnsafeMutablePointer where Pointee == Pool {
         }
         pointee.monitor.unlock()
         pager_drop_receive_right(pointee.port)
-        while !locked.pointee.work.isEmpty {
-            if let pager = locked.pointee.work.removeFirst() { ports_port_deref(pager.pointee.port) }
+        while let pager = locked.pointee.work.removeFirst() {
+            if let job = pager.takeJob() { pager.work(job) }
+            ports_port_deref(pager.pointee.port)
         }
         let monitor = pointee.monitor, locked = locked
         deinitialize(count: 1)

@@ -187,7 +187,10 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                entry.pointee.serial == serial {
                 entry.pointee.state = .sent
             }
-            guard let next = locked.pointee.ledger.find(number, request.offset, request.length, { $0 == .queued }) else {
+            // Where ours was answered early, another thread may have begun to send behind it, and goes on with the rest.
+            let taken = locked.pointee.ledger.find(number, request.offset, request.length) { $0 == .sending } != nil
+            guard !taken, let next = locked.pointee.ledger.find(number, request.offset, request.length, { $0 == .queued })
+            else {
                 pointee.monitor.unlock()
                 return
             }

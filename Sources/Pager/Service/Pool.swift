@@ -37,8 +37,8 @@ struct PoolState {
     var parked = 0
     /// Workers that wait in a callback for an answer from a client.
     var waiting = 0
-    /// A parked worker has gone back to receiving for their sake.
-    var hasHelper = false
+    /// Markers that were taken by workers who had to go on receiving for their sake.
+    var owedMarkers = 0
 }
 
 typealias PoolPointer = UnsafeMutablePointer<Pool>
@@ -106,7 +106,8 @@ extension UnsafeMutablePointer where Pointee == Pool {
 
     /// Workers that wait in a callback for a client do not count: what they wait for may need others.
     var hasRoomLocked: Bool {
-        locked.pointee.threads < Pool.maximumThreads + locked.pointee.waiting && !locked.pointee.isEnding
+        locked.pointee.threads < Pool.maximumThreads + locked.pointee.waiting
+            && (!locked.pointee.isEnding || locked.pointee.waiting > 0)
     }
 
     /// One more worker, which is counted as thread and receiver already.
@@ -174,7 +175,8 @@ extension UnsafeMutablePointer where Pointee == Pool {
     private func shouldEnd(_ worker: UnsafeMutablePointer<Worker>) -> Bool {
         pointee.monitor.lock()
         defer { pointee.monitor.unlock() }
-        if !locked.pointee.isEnding { return false }
+        // A worker that waits in a callback needs somebody to receive what it waits for.
+        if !locked.pointee.isEnding || locked.pointee.waiting > 0 { return false }
         if worker.pointee.isReceiver { pointee.receivers.wrappingSubtract(1, ordering: .relaxed) }
         return true
     }

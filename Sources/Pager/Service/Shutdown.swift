@@ -22,6 +22,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                 if answered { waitUntilQuiet(deadline) }
             }
         }
+        // Whoever waits for a client's answer must not wait any longer: none can come.
+        endAllClients()
         ports_destroy_right(pointee.port)
         pointee.monitor.lock()
         pointee.closing.store(2, ordering: .sequentiallyConsistent)

@@ -138,28 +138,42 @@ extension UnsafeMutablePointer where Pointee == Worker {
         pointee.hasTurn = true
         target.pointee.counters.messages.increment()
 
-        var deadName: mach_port_t = 0
         if began != 0 {
             pager_finish_message(message, reply, 0)
-        } else if pager_is_dead_name(message, &deadName) != 0 {
-            target.takeDeadName(deadName)
         } else {
-            let identifier = message.pointee.msgh_id
-            let served = pager_serve_message(message, reply)
-            if served != 0 {
-                let code = reply.withMemoryRebound(to: mig_reply_header_t.self, capacity: 1) { $0.pointee.RetCode }
-                if code != 0 { target.refuse(.badMessage, UInt64(UInt32(bitPattern: identifier)), UInt64(bitPattern: Int64(code))) }
-                pager_finish_message(message, reply, served)
-            } else {
-                passTurn()
-                let notified = pager_serve_notification(message, reply)
-                if notified == 0 { target.refuse(.unknownMessage, UInt64(UInt32(bitPattern: identifier))) }
-                pager_finish_message(message, reply, notified)
-            }
+            deliver(message, reply, target)
         }
         passTurn()
         if began == 0 { ports_end_rpc(target.pointee.port, &call) }
         pointee.target = nil
         ports_port_deref(target.pointee.port)
+    }
+
+    /// The message to its routine. It is the message's turn.
+    private func deliver(_ message: UnsafeMutablePointer<mach_msg_header_t>,
+                         _ reply: UnsafeMutablePointer<mach_msg_header_t>, _ target: PagerPointer) {
+        let identifier = UInt64(UInt32(bitPattern: message.pointee.msgh_id))
+        var deadName: mach_port_t = 0
+        switch pager_is_dead_name(message, &deadName) {
+        case 1:
+            return target.takeDeadName(deadName)
+        case -1:
+            // Not for libports: it would give up a reference that nobody gave us.
+            passTurn()
+            target.refuse(.badMessage, identifier)
+            return pager_finish_message(message, reply, 0)
+        default: break
+        }
+        var served = pager_serve_message(message, reply)
+        if served == 0 {
+            passTurn()
+            served = pager_serve_notification(message, reply)
+            if served == 0 { target.refuse(.unknownMessage, identifier) }
+        }
+        if served != 0 {
+            let code = pager_reply_code(reply)
+            if code != 0 { target.refuse(.badMessage, identifier, UInt64(bitPattern: Int64(code))) }
+        }
+        pager_finish_message(message, reply, served)
     }
 }

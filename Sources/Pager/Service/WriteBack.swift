@@ -136,7 +136,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let limit = 256
         pointee.monitor.lock()
         var last = first
-        last.pointee.state = .writing
         var count = 1
         // The run is linked through `next`, which the queue does not need any more.
         while count < limit, let next = locked.pointee.versions.newest(last.pointee.page + 1),
