@@ -22,7 +22,14 @@ pager_receive(mach_msg_header_t *buffer, mach_msg_size_t size, mach_port_t port_
         *needed = buffer->msgh_size;
     /* What is missing is null in the message; the server routines expect that of a hostile client as well.  */
     mach_msg_return_t kind = result & ~MACH_MSG_MASK;
-    return kind == MACH_RCV_HEADER_ERROR || kind == MACH_RCV_BODY_ERROR ? MACH_MSG_SUCCESS : result;
+    if (kind == MACH_RCV_HEADER_ERROR) {
+        /* The body was destroyed: what lies there is an older message's.  */
+        buffer->msgh_id = 0;
+        buffer->msgh_bits &= ~MACH_MSGH_BITS_COMPLEX;
+        buffer->msgh_size = sizeof *buffer;
+        return MACH_MSG_SUCCESS;
+    }
+    return kind == MACH_RCV_BODY_ERROR ? MACH_MSG_SUCCESS : result;
 }
 
 int
@@ -77,10 +84,7 @@ pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name)
         return -1;
     *name = ((const mach_dead_name_notification_t *) message)->not_port;
     /* Anybody can make such a message; only Mach makes a name dead.  */
-    mach_port_type_t type = 0;
-    if (mach_port_type(mach_task_self(), *name, &type) == KERN_SUCCESS && (type & MACH_PORT_TYPE_DEAD_NAME))
-        return 1;
-    return -1;
+    return pager_is_dead(*name) ? 1 : -1;
 }
 
 int
@@ -150,10 +154,21 @@ pager_make_read_only_proxy(mach_port_t object, mach_port_t *proxy)
 }
 
 int
-pager_has_receive_right(mach_port_t name)
+pager_is_ours_alone(mach_port_t name)
 {
     mach_port_type_t type = 0;
-    return mach_port_type(mach_task_self(), name, &type) == KERN_SUCCESS && (type & MACH_PORT_TYPE_RECEIVE);
+    mach_port_urefs_t references = 0;
+    return mach_port_type(mach_task_self(), name, &type) == KERN_SUCCESS
+        && (type & MACH_PORT_TYPE_ALL_RIGHTS) == MACH_PORT_TYPE_SEND
+        && mach_port_get_refs(mach_task_self(), name, MACH_PORT_RIGHT_SEND, &references) == KERN_SUCCESS
+        && references == 1;
+}
+
+int
+pager_is_dead(mach_port_t name)
+{
+    mach_port_type_t type = 0;
+    return mach_port_type(mach_task_self(), name, &type) == KERN_SUCCESS && (type & MACH_PORT_TYPE_DEAD_NAME);
 }
 
 kern_return_t

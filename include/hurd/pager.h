@@ -50,7 +50,8 @@ error_t pager_start_workers(struct port_bucket *bucket, struct pager_requests **
 
 /* Let the workers finish every request that was sent before this call, then hold them; returns when no
    callback runs and none will until pager_resume_workers.  Messages wait in the ports meanwhile, also the
-   answers that a waiting pager_sync waits for.  Not to be called from a callback (EDEADLK).  EBUSY: somebody
+   answers that a waiting pager_sync waits for.  Callbacks that other calls here make in their callers' threads are not
+   held.  Not to be called from a callback (EDEADLK).  EBUSY: somebody
    else has inhibited them.  */
 error_t pager_inhibit_workers(struct pager_requests *requests);
 

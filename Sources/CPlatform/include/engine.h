@@ -89,8 +89,11 @@ kern_return_t pager_request_dead_name(mach_port_t name, mach_port_t notify);
 /* A proxy for the object with this receive right, read-only and as large as can be.  */
 kern_return_t pager_make_read_only_proxy(mach_port_t object, mach_port_t *proxy);
 
-/* NAME is a receive right as well (a client in our own task).  */
-int pager_has_receive_right(mach_port_t name);
+/* NAME is a send right with one reference and nothing else: nobody in our task had it before.  */
+int pager_is_ours_alone(mach_port_t name);
+
+/* NAME is a dead name.  */
+int pager_is_dead(mach_port_t name);
 
 /* Make the free NAME a dead name, so that it means nothing else.  */
 kern_return_t pager_reserve_name(mach_port_t name);

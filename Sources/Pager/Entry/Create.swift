@@ -37,7 +37,9 @@ private func create(_ user: OpaquePointer?, _ userSize: Int?, _ bucket: UnsafeMu
                            copyStrategy: copyStrategy, notify: notify != 0)
     // Now that it is whole, messages may come.
     if mach_port_move_member(mach_task_self(), pager_port_of(port), bucket.pointee.portset) != 0 {
-        // Its end tells the translator, as every pager's does.
+        // The translator never had it, so it is not told of its end.
+        PagerObject.of(port: port).finalize()
+        PagerObject.of(port: port).pointee.isInitialized = false
         ports_port_deref(port)
         platform_set_errno(Errno.noMemory)
         return nil

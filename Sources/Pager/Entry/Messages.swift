@@ -64,7 +64,7 @@ public func _pager_S_memory_object_data_return(_ pager: OpaquePointer!, _ contro
                                                _ kernel_copy: boolean_t) -> kern_return_t {
     let pager = PagerObject.of(pager)
     let bytes = vm_size_t(count)
-    guard let client = sender(pager, control, offset) else {
+    guard let client = pager.deadWriter(control, offset) ?? sender(pager, control, offset) else {
         if count > 0 && data != 0 { _ = vm_deallocate(mach_task_self(), data, bytes) }
         return KERN_SUCCESS
     }

@@ -59,8 +59,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
         let number = client.pointee.number
         var port = control, isReserved = false
-        if number < WordLayout.clients && pager_has_receive_right(control) == 0 {
-            // (A client in our own task must not lose the name of its receive right.)
+        if number < WordLayout.clients && pager_is_ours_alone(control) != 0 {
+            // (Not where somebody else in our task has the right as well, and would lose its name.)
             let wanted = pointee.clients.core.pointee.base + number
             if mach_port_rename(mach_task_self(), control, wanted) == 0 {
                 port = wanted

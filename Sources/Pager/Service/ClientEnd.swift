@@ -103,4 +103,21 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             number += 1
         }
     }
+
+    /// A client may die right after it returned a page: its control port is then dead in the message, too, and its death is
+    /// announced behind the message. The data are the newest there are; they are taken as the page's writer's, if that
+    /// is a client whose port has died.
+    func deadWriter(_ control: mach_port_t, _ offset: vm_offset_t) -> ClientPointer? {
+        if control != .max { return nil }
+        guard let slot = pointee.map.word(at: page(offset)) else { return nil }
+        pointee.monitor.lock()
+        let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
+        let writer = word.isDescriptor ? pointee.descriptors.descriptor(word.descriptor).content.writer
+            : WordState(word).writer
+        pointee.monitor.unlock()
+        if writer == noClient { return nil }
+        let client = pointee.clients.client(writer)
+        if client.pointee.attached.load(ordering: .acquiring) == 0 { return nil }
+        return pager_is_dead(client.pointee.control.load(ordering: .relaxed)) != 0 ? client : nil
+    }
 }

@@ -51,7 +51,9 @@ struct ClientTable {
 
     struct LockedPart {
         var used: ClientNumber = 0
+        /// Free numbers, the one that was freed first is used first.
         var firstFree: ClientNumber = noClient
+        var lastFree: ClientNumber = noClient
         var index = HashIndex()
     }
 
@@ -147,9 +149,11 @@ struct ClientTable {
     /// A number for a new client; nil: memory is exhausted. Locked.
     func allocate() -> ClientPointer? {
         let free = locked.pointee.firstFree
-        if free != noClient {
+        // A number rests as long as can be: a thread that was slow to send to its last bearer must not find another one.
+        if free != noClient && locked.pointee.used >= WordLayout.clients {
             let client = client(free)
             locked.pointee.firstFree = client.pointee.nextFree
+            if locked.pointee.firstFree == noClient { locked.pointee.lastFree = noClient }
             client.pointee.nextFree = noClient
             return client
         }
@@ -164,8 +168,10 @@ struct ClientTable {
 
     /// The number can be used again. Locked.
     func free(_ client: ClientPointer) {
-        client.pointee.nextFree = locked.pointee.firstFree
-        locked.pointee.firstFree = client.pointee.number
+        let number = client.pointee.number, last = locked.pointee.lastFree
+        client.pointee.nextFree = noClient
+        if last == noClient { locked.pointee.firstFree = number } else { self.client(last).pointee.nextFree = number }
+        locked.pointee.lastFree = number
     }
 
     /// Locked, or nobody else is here.
@@ -201,14 +207,13 @@ struct ClientTable {
     }
 }
 
-/// Nobody uses the name any more. All references go: a dead name has one for a notification that did not reach us, too.
-/// (Not where it is a receive right of our own task: that is somebody else's.)
+/// Nobody uses the name any more. Where it is one of ours alone (it was renamed), all references go: a dead name has one for a
+/// notification that did not reach us, too.
 private func giveUpName(_ name: mach_port_t) {
-    if name == 0 { return }
-    if pager_has_receive_right(name) != 0 {
-        _ = mach_port_deallocate(mach_task_self(), name)
-    } else {
+    if name >= ObjectNumbers.lowestName {
         _ = mach_port_destroy(mach_task_self(), name)
+    } else if name != 0 {
+        _ = mach_port_deallocate(mach_task_self(), name)
     }
 }
 

@@ -17,8 +17,8 @@ import Synchronization
 struct PagerObject: ~Copyable {
     /// The port; also the `struct pager *` of the C interface.
     let port: UnsafeMutableRawPointer
-    /// false (libports gave zeroed memory): the port went before the pager was made.
-    let isInitialized = true
+    /// false (libports gave zeroed memory): the port went before the pager was made, or the pager was never handed out.
+    var isInitialized = true
     let user: OpaquePointer?
     /// Evictions are reported.
     let notify: Bool

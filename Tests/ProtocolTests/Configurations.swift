@@ -1,0 +1,76 @@
+// What is searched, and how many worlds there are: the numbers are committed.
+//
+// One page in all of them. Not bounded anywhere: the number of requests, writes, evictions, messages, deaths and
+// returns of clients, steps. Bounded: the number of clients, users' lock requests that are under way at a time, and what callbacks
+// may answer, as each line says.
+
+@testable import Pager
+
+struct Configuration {
+    var name: String
+    var bounds: Bounds
+    /// Distinct worlds (up to the clients' numbers) and steps between them.
+    var states: Int
+    var transitions: Int
+}
+
+extension Configuration {
+    /// What is searched always. The longest first: they are searched two at a time.
+    static let usual: [Configuration] = both("2 clients, everything", everything(2), (9632128, 60238667), (9700423, 62055112))
+        + both("3 clients, failures", failures(3), (4932491, 26000079), (2034630, 11551998))
+        + both("3 clients, deaths", deaths(3), (591010, 3955694), (913763, 6537423))
+        + both("3 clients, a user's call", calls(3, 1), (1245227, 6829495), (3652015, 21681310))
+        + both("2 clients, a user's call to each", calls(2, 2), (248447, 1253703), (550721, 2782753))
+        + both("1 client, everything", everything(1), (27238, 134416), (27638, 134401))
+
+    /// With PROTOCOL_TESTS_DEEP=1 as well: six minutes and 6 GB more.
+    static let deep: [Configuration] = both("3 clients, deaths and a user's call", deathsAndCalls(3), (13045603, 93774006),
+                                            (37246898, 282073141))
+
+    private static func both(_ name: String, _ bounds: Bounds, _ plain: (Int, Int), _ notices: (Int, Int)) -> [Configuration] {
+        var notifying = bounds
+        notifying.notify = true
+        return [Configuration(name: name, bounds: bounds, states: plain.0, transitions: plain.1),
+                Configuration(name: name + ", eviction notices", bounds: notifying, states: notices.0, transitions: notices.1)]
+    }
+
+    /// Every callback may fail, writes also with a code that the page word cannot say; pages may be write-locked; clients come, terminate,
+    /// die and come again; one user's lock request at a time.
+    private static func everything(_ clients: Int) -> Bounds {
+        var bounds = failures(clients)
+        bounds.writeFailures.append(Failure.odd)
+        bounds.deaths = true
+        bounds.userCalls = 1
+        return bounds
+    }
+
+    /// As `everything` without odd codes, users and deaths.
+    private static func failures(_ clients: Int) -> Bounds {
+        var bounds = Bounds(clients: clients)
+        bounds.readFailures = [Errno.io]
+        bounds.writeFailures = [Errno.io]
+        bounds.unlockFailures = [Errno.io]
+        bounds.writeLocks = true
+        return bounds
+    }
+
+    /// Callbacks succeed and nothing is write-locked, but clients come and go.
+    private static func deaths(_ clients: Int) -> Bounds {
+        var bounds = Bounds(clients: clients)
+        bounds.deaths = true
+        return bounds
+    }
+
+    /// Callbacks succeed, nothing is write-locked, nobody dies, but so many users' lock requests are under way.
+    private static func calls(_ clients: Int, _ calls: Int) -> Bounds {
+        var bounds = Bounds(clients: clients)
+        bounds.userCalls = calls
+        return bounds
+    }
+
+    private static func deathsAndCalls(_ clients: Int) -> Bounds {
+        var bounds = calls(clients, 1)
+        bounds.deaths = true
+        return bounds
+    }
+}
