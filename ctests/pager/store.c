@@ -1,6 +1,8 @@
 #include "store.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -40,15 +42,22 @@ static struct call_record *begin(struct user_pager_info *store, enum call call, 
     if (call == CALL_READ && ++store->running_reads > store->max_reads)
         store->max_reads = store->running_reads;
     for (int i = 0; i < store->active_count; i++)
-        if (store->active[i] == page)
+        if (store->active[i] < page + length && page < store->active[i] + store->active_length[i])
             store->overlaps++;
-    if (store->active_count < 128)
+    if (store->active_count < 128) {
+        store->active_length[store->active_count] = length;
         store->active[store->active_count++] = page;
+    }
     store->waiting[call]++;
     pthread_cond_broadcast(&store->changed);
     while (store->closed[call])
         wait_changed(store, "a gate is never opened");
     store->waiting[call]--;
+    if (store->hook) {
+        pthread_mutex_unlock(&store->lock);
+        store->hook(store, call, page);
+        pthread_mutex_lock(&store->lock);
+    }
     if (store->error_count[call] != 0) {
         store->log[index].error = store->errors[call];
         if (store->error_count[call] > 0)
@@ -65,6 +74,7 @@ static void end(struct user_pager_info *store, enum call call, vm_offset_t page)
     for (int i = 0; i < store->active_count; i++)
         if (store->active[i] == page) {
             store->active[i] = store->active[--store->active_count];
+            store->active_length[i] = store->active_length[store->active_count];
             break;
         }
     pthread_cond_broadcast(&store->changed);
@@ -105,8 +115,8 @@ error_t pager_write_pages(struct user_pager_info *store, vm_offset_t offset, vm_
     if (!store->multi_write)
         return EOPNOTSUPP;
     int error = begin(store, CALL_WRITES, offset, length, *(unsigned char *) data)->error;
-    vm_size_t most = (vm_size_t) store->multi_write * page_size();
-    if (!error) {
+    vm_size_t most = (vm_size_t) (error ? store->multi_prefix : store->multi_write) * page_size();
+    if (most) {
         *written = length < most ? length : most;
         memcpy(store->data + offset, (void *) data, *written);
     }
@@ -138,20 +148,33 @@ void pager_clear_user_data(struct user_pager_info *store)
 {
     pthread_mutex_lock(&store->lock);
     store->cleared++;
+    if (store->cleared_too)
+        ++*store->cleared_too;
     pthread_cond_broadcast(&store->changed);
     pthread_mutex_unlock(&store->lock);
 }
 
-void pager_dropweak(struct user_pager_info *store) { store->dropped_weak++; }
+void pager_dropweak(struct user_pager_info *store)
+{
+    pthread_mutex_lock(&store->lock);
+    store->dropped_weak++;
+    int count = store->drop_weak;
+    store->drop_weak = 0;
+    pthread_mutex_unlock(&store->lock);
+    while (count-- > 0)
+        ports_port_deref_weak(store->pager);
+}
 
 /* ---- The world ---- */
 
 static size_t count_rights(void) { return hostmach_list_rights(hostmach_task_main(), NULL, 0); }
 
-void world_open_with(struct world *world, size_t pages, boolean_t may_cache, memory_object_copy_strategy_t strategy,
-                     boolean_t notify)
+static void open_store(struct world *world, size_t pages)
 {
-
+    /* A crash in a worker is not cmocka's to catch: it would end the process without a word.  */
+    static const int crashes[] = { SIGSEGV, SIGILL, SIGBUS, SIGFPE };
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
+        signal(crashes[i], SIG_DFL);
     *world = (struct world) { .ports_before = hostmach_port_count(), .rights_before = count_rights(),
                               .bytes_before = hostmach_vm_bytes() };
     struct user_pager_info *store = calloc(1, sizeof *store);
@@ -162,14 +185,32 @@ void world_open_with(struct world *world, size_t pages, boolean_t may_cache, mem
     world->store = store;
     for (size_t i = 0; i < pages; i++)
         store_fill(world, i, (unsigned char) (i + 1));
+}
+
+static void open_pager(struct world *world, boolean_t may_cache, memory_object_copy_strategy_t strategy, boolean_t notify)
+{
+    world->pager = pager_create(world->store, world->bucket, may_cache, strategy, notify);
+    assert_non_null(world->pager);
+    world->store->pager = world->pager;
+    world->port = ports_get_send_right(world->pager);
+    assert_true(MACH_PORT_VALID(world->port));
+}
+
+void world_open_with(struct world *world, size_t pages, boolean_t may_cache, memory_object_copy_strategy_t strategy,
+                     boolean_t notify)
+{
+    open_store(world, pages);
     world->bucket = ports_create_bucket();
     assert_non_null(world->bucket);
     assert_int_equal(pager_start_workers(world->bucket, &world->requests), 0);
-    world->pager = pager_create(store, world->bucket, may_cache, strategy, notify);
-    assert_non_null(world->pager);
-    store->pager = world->pager;
-    world->port = ports_get_send_right(world->pager);
-    assert_true(MACH_PORT_VALID(world->port));
+    open_pager(world, may_cache, strategy, notify);
+}
+
+void world_join(struct world *world, struct world *first, size_t pages, boolean_t notify)
+{
+    open_store(world, pages);
+    world->bucket = first->bucket;
+    open_pager(world, 0, MEMORY_OBJECT_COPY_DELAY, notify);
 }
 
 void world_open(struct world *world, size_t pages, boolean_t notify)
@@ -185,13 +226,23 @@ void world_close(struct world *world)
     pager_shutdown(world->pager);
     mach_port_deallocate(mach_task_self(), world->port);
     ports_port_deref(world->pager);
-    pager_stop_workers(world->requests);
+    if (world->requests) {
+        pager_stop_workers(world->requests);
+    } else {
+        /* A worker may still have a reference for a moment.  */
+        pthread_mutex_lock(&store->lock);
+        while (!store->cleared)
+            wait_changed(store, "a pager never ends");
+        pthread_mutex_unlock(&store->lock);
+    }
     assert_int_equal(store->cleared, 1);
     assert_int_equal(store->overlaps, 0);
-    assert_int_equal(ports_destroy_bucket(world->bucket), 0);
-    assert_int_equal(hostmach_port_count(), world->ports_before);
-    assert_int_equal(count_rights(), world->rights_before);
-    assert_int_equal(hostmach_vm_bytes(), world->bytes_before);
+    if (world->requests) {
+        assert_int_equal(ports_destroy_bucket(world->bucket), 0);
+        assert_int_equal(hostmach_port_count(), world->ports_before);
+        assert_int_equal(count_rights(), world->rights_before);
+        assert_int_equal(hostmach_vm_bytes(), world->bytes_before);
+    }
     pthread_mutex_destroy(&store->lock);
     pthread_cond_destroy(&store->changed);
     free(store->data);
@@ -291,6 +342,22 @@ void world_settle(struct world *world)
     pager_resume_workers(world->requests);
 }
 
+void world_fence(struct world *world)
+{
+    /* Each answer comes behind what its kernel sent before, and messages are taken in in order.  */
+    pager_sync_some(world->pager, page_offset(1000000), page_size(), 1);
+}
+
+void world_wait_access(struct world *world, size_t page, unsigned client, int access)
+{
+    time_t end = time(NULL) + HANG_S;
+    while (pager_page_access(world->pager, page_offset(page), client) != access) {
+        if (time(NULL) > end)
+            hang("a client's access does not become what it should");
+        sched_yield();
+    }
+}
+
 struct pager_statistics world_statistics(struct world *world)
 {
     struct pager_statistics statistics;
@@ -325,3 +392,104 @@ pthread_t spawn(void *(*function)(void *), void *argument)
 }
 
 void join(pthread_t thread) { assert_int_equal(pthread_join(thread, NULL), 0); }
+
+/* ---- Tasks ---- */
+
+static pthread_mutex_t task_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t task_changed = PTHREAD_COND_INITIALIZER;
+
+static void *run_task(void *argument)
+{
+    struct task *task = argument;
+    int result = task->function(task->argument);
+    pthread_mutex_lock(&task_lock);
+    task->result = result;
+    task->done = 1;
+    pthread_cond_broadcast(&task_changed);
+    pthread_mutex_unlock(&task_lock);
+    return NULL;
+}
+
+void task_begin(struct task *task, int (*function)(void *), void *argument)
+{
+    *task = (struct task) { .function = function, .argument = argument };
+    task->thread = spawn(run_task, task);
+}
+
+/* 0: the time ran out.  */
+static int wait_task(struct task *a, struct task *b, long milliseconds)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += milliseconds / 1000;
+    end.tv_nsec += milliseconds % 1000 * 1000000;
+    if (end.tv_nsec >= 1000000000) {
+        end.tv_nsec -= 1000000000;
+        end.tv_sec++;
+    }
+    pthread_mutex_lock(&task_lock);
+    while (!a->done && !b->done && pthread_cond_timedwait(&task_changed, &task_lock, &end) == 0)
+        ;
+    int done = a->done || b->done;
+    pthread_mutex_unlock(&task_lock);
+    return done;
+}
+
+int task_done(struct task *task)
+{
+    pthread_mutex_lock(&task_lock);
+    int done = task->done;
+    pthread_mutex_unlock(&task_lock);
+    return done;
+}
+
+int task_waits(struct task *task) { return !wait_task(task, task, 30); }
+
+struct task *task_first(struct task *a, struct task *b)
+{
+    if (!wait_task(a, b, HANG_S * 1000))
+        hang("neither of two calls returns");
+    return task_done(a) ? a : b;
+}
+
+int task_end(struct task *task)
+{
+    if (!wait_task(task, task, HANG_S * 1000))
+        hang("a call does not return");
+    join(task->thread);
+    return task->result;
+}
+
+/* ---- Several kernels ---- */
+
+sk_object *cast_join(struct cast *cast)
+{
+    char name[] = { (char) ('A' + cast->count), 0 };
+    cast->kernels[cast->count] = sk_kernel_create(name);
+    cast->objects[cast->count] = sk_map(cast->kernels[cast->count], cast->world.port);
+    return cast->objects[cast->count++];
+}
+
+void cast_open(struct cast *cast, int kernels, size_t pages, boolean_t notify)
+{
+    *cast = (struct cast) { .count = 0 };
+    world_open(&cast->world, pages, notify);
+    while (cast->count < kernels)
+        cast_join(cast);
+}
+
+void cast_kill(struct cast *cast, int index)
+{
+    assert_int_equal(sk_violations(cast->objects[index]), 0);
+    sk_kernel_destroy(cast->kernels[index]);
+    cast->kernels[index] = NULL;
+    cast->objects[index] = NULL;
+}
+
+void cast_close(struct cast *cast)
+{
+    for (int i = 0; i < cast->count; i++)
+        if (cast->kernels[i])
+            cast_kill(cast, i);
+    world_close(&cast->world);
+}

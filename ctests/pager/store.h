@@ -43,7 +43,11 @@ struct user_pager_info {
     int write_lock;                         /* pager_read_page's *write_lock */
     int bad_buffer;                         /* pager_read_page: 1 no buffer, 2 unaligned */
     int multi_write;                        /* pager_write_pages works, for at most so many pages a call */
+    int multi_prefix;                       /* pager_write_pages writes so many pages before it fails */
     int closed[CALL_COUNT];                 /* the gate is closed: callbacks wait */
+    /* Called, if set, by every callback behind its gate; without the lock.  */
+    void (*hook)(struct user_pager_info *, enum call, vm_offset_t page);
+    void *hook_argument;
 
     /* What happened.  Under lock.  */
     int waiting[CALL_COUNT];                /* callbacks at the gate */
@@ -54,7 +58,10 @@ struct user_pager_info {
     struct call_record log[4096];
     unsigned logged;
     int cleared, dropped_weak;              /* pager_clear_user_data, pager_dropweak */
+    int *cleared_too;                       /* counts pager_clear_user_data as well, if set: for data that live in the pager */
+    int drop_weak;                          /* pager_dropweak gives up so many weak references */
     vm_offset_t active[128];
+    vm_size_t active_length[128];
     int active_count;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -73,6 +80,8 @@ struct world {
 /* A pager of PAGES pages, filled so that page i begins with byte i + 1, and its workers.  */
 void world_open(struct world *, size_t pages, boolean_t notify);
 void world_open_with(struct world *, size_t pages, boolean_t may_cache, memory_object_copy_strategy_t, boolean_t notify);
+/* One more pager, served by the workers of FIRST.  To be closed before FIRST, the last made first.  */
+void world_join(struct world *, struct world *first, size_t pages, boolean_t notify);
 /* Shut the pager down, drop it, stop the workers; check that the clean routine ran once, that nothing is left of ports, rights
    and memory, and that callbacks never overlapped on a page.  Kernels must be destroyed before.  */
 void world_close(struct world *);
@@ -99,6 +108,13 @@ struct call_record store_call(struct world *, enum call, unsigned index);
 /* Wait until the pager has nothing to do: all messages that kernels have sent are dealt with, no callback runs.  */
 void world_settle(struct world *);
 
+/* Messages that kernels have sent before are taken in, though callbacks may stand at gates: each attached kernel answers
+   a lock request for a page that no test uses.  Not while a kernel holds locks or completions back.  */
+void world_fence(struct world *);
+
+/* Wait until client number CLIENT has this access (pager_page_access) to PAGE.  A hang ends the test after 30 s.  */
+void world_wait_access(struct world *, size_t page, unsigned client, int access);
+
 /* pager_get_statistics, for one figure.  */
 struct pager_statistics world_statistics(struct world *);
 
@@ -111,5 +127,37 @@ vm_offset_t page_offset(size_t page);
 /* Run FUNCTION in a thread of its own; join.  */
 pthread_t spawn(void *(*function)(void *), void *argument);
 void join(pthread_t);
+
+/* A call in a thread of its own, which tells when it has returned.  (No assertions in FUNCTION: they must be in the test's thread.)  */
+struct task {
+    int (*function)(void *);
+    void *argument;
+    int result;
+    int done;                               /* under a lock: see task_done */
+    pthread_t thread;
+};
+void task_begin(struct task *, int (*function)(void *), void *argument);
+int task_done(struct task *);
+/* It has not returned, and does not for some 30 ms: a chance for what is wrong to show itself; nothing depends on the time.  */
+int task_waits(struct task *);
+/* Wait until one of the two has returned: that one.  A hang ends the test.  */
+struct task *task_first(struct task *, struct task *);
+/* Wait for its end and get what it returned.  A hang ends the test.  */
+int task_end(struct task *);
+
+/* A world with so many kernels, "A", "B" ...: kernel i has mapped the pager as client i.  */
+struct cast {
+    struct world world;
+    int count;
+    sk_kernel *kernels[16];
+    sk_object *objects[16];
+};
+void cast_open(struct cast *, int kernels, size_t pages, boolean_t notify);
+/* One more maps the pager.  */
+sk_object *cast_join(struct cast *);
+/* Kernel INDEX dies and is gone.  */
+void cast_kill(struct cast *, int index);
+/* No kernel saw what no pager may do; everybody goes; world_close.  */
+void cast_close(struct cast *);
 
 #endif

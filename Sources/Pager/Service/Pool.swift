@@ -175,8 +175,10 @@ extension UnsafeMutablePointer where Pointee == Pool {
     private func shouldEnd(_ worker: UnsafeMutablePointer<Worker>) -> Bool {
         pointee.monitor.lock()
         defer { pointee.monitor.unlock() }
-        // A worker that waits in a callback needs somebody to receive what it waits for.
-        if !locked.pointee.isEnding || locked.pointee.waiting > 0 { return false }
+        if !locked.pointee.isEnding { return false }
+        // As long as others are in callbacks somebody receives: they may wait for it.
+        let others = pointee.receivers.load(ordering: .acquiring) - (worker.pointee.isReceiver ? 1 : 0)
+        if others == 0 && locked.pointee.threads > 1 { return false }
         if worker.pointee.isReceiver { pointee.receivers.wrappingSubtract(1, ordering: .relaxed) }
         return true
     }

@@ -1,0 +1,595 @@
+/* The races R1 to R7 that multi-client work ran into: two returns behind a slow write, a synced page, unlocks that cross
+   flushes, and requests that cross answers.  The order of things is the test's, by gates and held messages.  */
+
+#include "cast.h"
+
+static int sync_page_0(void *pager) { pager_sync_some(pager, 0, vm_page_size, 1); return 0; }
+static int return_page_0(void *pager) { pager_return_some(pager, 0, vm_page_size, 1); return 0; }
+
+/* ---- R1 ---- */
+
+/* Of two returns that wait behind a slow write the newer is written and the older skipped.  */
+static void test_R1_newest_return_behind_a_slow_write_wins(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    store_close_gate(&c.world, CALL_WRITE);
+    put(a, 0, 10);
+    evict(a, 0);
+    store_wait_gate(&c.world, CALL_WRITE, 1);
+    put(a, 0, 11);
+    evict(a, 0);
+    put(a, 0, 12);
+    evict(a, 0);
+    assert_int_equal(get(b, 0), 12);
+    store_open_gate(&c.world, CALL_WRITE);
+    pager_sync(c.world.pager, 1);
+    assert_int_equal(store_count(&c.world, CALL_WRITE), 2);
+    assert_int_equal(store_call(&c.world, CALL_WRITE, 0).first, 10);
+    assert_int_equal(store_call(&c.world, CALL_WRITE, 1).first, 12);
+    assert_int_equal(store_byte(&c.world, 0), 12);
+    assert_int_equal(world_statistics(&c.world).skipped_writes, 1);
+    cast_close(&c);
+}
+
+/* Returns of several pages behind a slow write: each page's newest reaches the store, none is lost.  */
+static void test_R1_order_is_kept_over_pages(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    for (size_t page = 0; page < 3; page++)
+        put(b, page, 19);
+    put(a, 3, 1);
+    store_close_gate(&c.world, CALL_WRITE);
+    evict(a, 3);
+    store_wait_gate(&c.world, CALL_WRITE, 1);
+    for (unsigned char version = 20; version < 24; version++)
+        for (size_t page = 0; page < 3; page++) {
+            sk_object *who = version & 1 ? a : b;
+            put(who, page, (unsigned char) (version + 10 * page));
+            evict(who, page);
+        }
+    world_fence(&c.world);
+    store_open_gate(&c.world, CALL_WRITE);
+    pager_sync(c.world.pager, 1);
+    for (size_t page = 0; page < 3; page++)
+        assert_int_equal(store_byte(&c.world, page), 23 + 10 * page);
+    assert_int_equal(store_count(&c.world, CALL_WRITE), 4);
+    assert_int_equal(world_statistics(&c.world).skipped_writes, 9);
+    cast_close(&c);
+}
+
+/* The older version's write fails after the newer came: the newer one's success counts.  */
+static void test_R1_older_write_fails_newer_succeeds(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    store_close_gate(&c.world, CALL_WRITE);
+    put(a, 0, 10);
+    evict(a, 0);
+    store_wait_gate(&c.world, CALL_WRITE, 1);
+    put(b, 0, 11);
+    evict(b, 0);
+    world_fence(&c.world);
+    store_fail(&c.world, CALL_WRITE, EIO, 1);
+    store_open_gate(&c.world, CALL_WRITE);
+    pager_sync(c.world.pager, 1);
+    world_settle(&c.world);
+    assert_int_equal(store_byte(&c.world, 0), 11);
+    assert_int_equal(pager_get_error(c.world.pager, 0), 0);
+    assert_int_equal(get(a, 0), 11);
+    cast_close(&c);
+}
+
+/* ---- R2 ---- */
+
+/* A synced version (kernel_copy) is not handed on while its holder may write again: B gets what the flush brought.  */
+static void test_R2_synced_version_is_not_handed_on(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    put(a, 0, 20);
+    sk_hold(a, SK_HOLD_LOCK);
+    struct task sync;
+    task_begin(&sync, sync_page_0, c.world.pager);
+    held(a, 1);
+    ask(b, 0, RW);
+    held(a, 2);
+    /* The sync: 20 comes back, A keeps its copy.  */
+    release_first(a);
+    task_end(&sync);
+    assert_int_equal(store_byte(&c.world, 0), 20);
+    assert_int_equal(state_of(b, 0), SK_PAGE_REQUESTED);
+    poke(a, 0, 21);
+    sk_release_all(a);
+    wait_page(b, 0, SK_WANT_WRITABLE);
+    assert_int_equal(kernel_byte(b, 0), 21);
+    pager_sync(c.world.pager, 1);
+    assert_int_equal(store_byte(&c.world, 0), 21);
+    cast_close(&c);
+}
+
+/* The same while the synced version is still being written, and for a reader: it gets the version that came last.  */
+static void test_R2_synced_version_under_way_is_superseded(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    store_close_gate(&c.world, CALL_WRITE);
+    put(a, 0, 30);
+    pager_sync_some(c.world.pager, 0, vm_page_size, 0);
+    store_wait_gate(&c.world, CALL_WRITE, 1);
+    put(a, 0, 31);
+    sk_hold(a, SK_HOLD_COMPLETED);
+    ask(b, 0, VM_PROT_READ);
+    held(a, 1);
+    assert_int_equal(state_of(b, 0), SK_PAGE_REQUESTED);
+    sk_release_all(a);
+    wait_page(b, 0, SK_WANT_READABLE);
+    assert_int_equal(kernel_byte(b, 0), 31);
+    store_open_gate(&c.world, CALL_WRITE);
+    pager_sync(c.world.pager, 1);
+    assert_int_equal(store_call(&c.world, CALL_WRITE, 0).first, 30);
+    assert_int_equal(store_call(&c.world, CALL_WRITE, 1).first, 31);
+    cast_close(&c);
+}
+
+/* ---- R3 ---- */
+
+/* An unlock that crosses our flush of the page is answered by the flush.  */
+static void test_R3_flush_answers_the_unlock_that_crossed_it(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    get(a, 0);
+    get(b, 0);
+    sk_hold(b, SK_HOLD_LOCK);
+    ask_unlock(a, 0);
+    held(b, 1);
+    ask_unlock(b, 0);
+    sk_release_all(b);
+    wait_page(a, 0, SK_WANT_WRITABLE);
+    world_settle(&c.world);
+    assert_int_equal(state_of(b, 0), SK_PAGE_ABSENT);
+    assert_int_equal(sk_count(b, SK_LOCK_REQUEST), 1);
+    assert_int_equal(sk_count(b, SK_DATA_SUPPLY), 1);
+    assert_int_equal(access_of(&c, 0, 0), 3);
+    assert_int_equal(access_of(&c, 0, 1), 0);
+    put(a, 0, 40);
+    assert_int_equal(get(b, 0), 40);
+    cast_close(&c);
+}
+
+/* The unlock may even come behind the flush's lock_completed: then it is refused, and nobody notices.  */
+static void test_R3_unlock_behind_the_completion_is_harmless(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    get(a, 0);
+    get(b, 0);
+    put(a, 0, 41);
+    assert_int_equal(state_of(b, 0), SK_PAGE_ABSENT);
+    struct sk_message late = { .id = SK_DATA_UNLOCK, .offset = 0, .length = vm_page_size, .access = RW };
+    assert_int_equal(sk_send_raw(b, &late, NULL, 0), 0);
+    world_settle(&c.world);
+    assert_int_equal(access_of(&c, 0, 0), 3);
+    assert_int_equal(access_of(&c, 0, 1), 0);
+    assert_int_equal(sk_count(b, SK_LOCK_REQUEST), 1);
+    assert_int_equal(world_statistics(&c.world).refused, 1);
+    put(a, 0, 42);
+    assert_int_equal(get(b, 0), 42);
+    cast_close(&c);
+}
+
+/* A user's flush answers an unlock as well: the client asks again and is served, once.  */
+static void test_R3_users_flush_answers_the_unlock(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    get(a, 0);
+    get(b, 0);
+    /* B's flush for A's sake stays open, so A's unlock waits when the user's flush comes.  */
+    sk_hold(b, SK_HOLD_LOCK);
+    ask_unlock(a, 0);
+    held(b, 1);
+    pager_flush_some(c.world.pager, 0, vm_page_size, 0);
+    assert_int_equal(sk_wait_page(a, 0, SK_WANT_ABSENT, 0), 0);
+    world_wait_access(&c.world, 0, 0, 0);
+    sk_release_all(b);
+    world_settle(&c.world);
+    assert_int_equal(access_of(&c, 0, 0), 0);
+    assert_int_equal(access_of(&c, 0, 1), 0);
+    assert_int_equal(state_of(a, 0), SK_PAGE_ABSENT);
+    put(a, 0, 43);
+    assert_int_equal(get(b, 0), 43);
+    cast_close(&c);
+}
+
+/* ---- R4 ---- */
+
+/* All readers want to write at once: one set of flushes, which answers all their unlocks.  */
+static void test_R4_all_readers_ask_for_write_at_once(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 4, 4, 0);
+    for (int i = 0; i < 4; i++)
+        get(c.objects[i], 0);
+    for (int i = 1; i < 4; i++)
+        sk_hold(c.objects[i], SK_HOLD_LOCK);
+    ask_unlock(c.objects[0], 0);
+    for (int i = 1; i < 4; i++)
+        held(c.objects[i], 1);
+    for (int i = 1; i < 4; i++)
+        ask_unlock(c.objects[i], 0);
+    for (int i = 1; i < 4; i++)
+        sk_release_all(c.objects[i]);
+    wait_page(c.objects[0], 0, SK_WANT_WRITABLE);
+    world_settle(&c.world);
+    assert_int_equal(world_statistics(&c.world).flushes, 3);
+    assert_int_equal(world_statistics(&c.world).unlocks, 1);
+    for (int i = 1; i < 4; i++) {
+        assert_int_equal(sk_count(c.objects[i], SK_LOCK_REQUEST), 1);
+        assert_int_equal(state_of(c.objects[i], 0), SK_PAGE_ABSENT);
+    }
+    /* They ask again: each takes the page from the one before it, and from nobody else.  */
+    for (int i = 1; i < 4; i++)
+        ask(c.objects[i], 0, RW);
+    world_wait_access(&c.world, 0, 3, 3);
+    world_settle(&c.world);
+    assert_int_equal(world_statistics(&c.world).flushes, 3 + 3);
+    cast_close(&c);
+}
+
+/* Unlocks from all readers at the very same time, from threads: all come to write, whoever was first.  */
+static int write_once(void *object) { return kernel_write(object, 0, 1); }
+static void test_R4_threads_of_all_readers_write(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 20; round++) {
+        struct cast c;
+        struct task tasks[4];
+        cast_open(&c, 4, 4, 0);
+        for (int i = 0; i < 4; i++)
+            get(c.objects[i], 0);
+        for (int i = 0; i < 4; i++)
+            task_begin(&tasks[i], write_once, c.objects[i]);
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(task_end(&tasks[i]), 0);
+        cast_close(&c);
+    }
+}
+
+/* ---- R5 ---- */
+
+/* A flushed client that asks again before its lock_completed came waits behind the one that the flush was for.  */
+static void test_R5_flushed_client_asks_again_before_lock_completed(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    put(a, 0, 50);
+    sk_hold(a, SK_HOLD_COMPLETED);
+    ask(b, 0, RW);
+    held(a, 1);
+    ask(a, 0, RW);
+    fence_by_refusal(&c, a);
+    assert_int_equal(state_of(a, 0), SK_PAGE_REQUESTED);
+    assert_int_equal(state_of(b, 0), SK_PAGE_REQUESTED);
+    sk_hold(b, SK_HOLD_LOCK);
+    sk_release_all(a);
+    held(b, 1);
+    wait_page(b, 0, SK_WANT_WRITABLE);
+    assert_int_equal(kernel_byte(b, 0), 50);
+    assert_int_equal(state_of(a, 0), SK_PAGE_REQUESTED);
+    assert_int_equal(access_of(&c, 0, 0), 0);
+    poke(b, 0, 51);
+    sk_release_all(b);
+    wait_page(a, 0, SK_WANT_WRITABLE);
+    assert_int_equal(kernel_byte(a, 0), 51);
+    assert_int_equal(access_of(&c, 0, 0), 3);
+    assert_int_equal(access_of(&c, 0, 1), 0);
+    cast_close(&c);
+}
+
+/* A flushed reader that asks again is still waited for, and does not get what it is about to lose.  */
+static void test_R5_flushed_reader_asks_again_among_others(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 3, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1], *w = c.objects[2];
+    get(a, 0);
+    get(b, 0);
+    sk_hold(a, SK_HOLD_COMPLETED);
+    sk_hold(b, SK_HOLD_LOCK);
+    ask(w, 0, RW);
+    held(a, 1);
+    held(b, 1);
+    ask(a, 0, VM_PROT_READ);
+    sk_release_all(b);
+    world_wait_access(&c.world, 0, 1, 0);
+    assert_int_equal(access_of(&c, 0, 0), 2);
+    assert_int_equal(state_of(w, 0), SK_PAGE_REQUESTED);
+    sk_hold(w, SK_HOLD_LOCK);
+    sk_release_all(a);
+    wait_page(w, 0, SK_WANT_WRITABLE);
+    held(w, 1);
+    assert_int_equal(state_of(a, 0), SK_PAGE_REQUESTED);
+    poke(w, 0, 52);
+    sk_release_all(w);
+    wait_page(a, 0, SK_WANT_READABLE);
+    assert_int_equal(kernel_byte(a, 0), 52);
+    assert_int_equal(access_of(&c, 0, 0), 1);
+    assert_int_equal(access_of(&c, 0, 2), 1);
+    cast_close(&c);
+}
+
+/* ---- R6 ---- */
+
+/* The user's sync was sent first: the first of two equal lock_completed is the user's, the page waits for the second.  */
+static void test_R6_sync_before_internal_flush(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    put(a, 0, 60);
+    sk_hold(a, SK_HOLD_COMPLETED);
+    struct task sync;
+    task_begin(&sync, sync_page_0, c.world.pager);
+    held(a, 1);
+    ask(b, 0, RW);
+    held(a, 2);
+    release_first(a);
+    task_end(&sync);
+    assert_int_equal(state_of(b, 0), SK_PAGE_REQUESTED);
+    sk_release_all(a);
+    wait_page(b, 0, SK_WANT_WRITABLE);
+    assert_int_equal(kernel_byte(b, 0), 60);
+    world_settle(&c.world);
+    assert_int_equal(world_statistics(&c.world).refused, 0);
+    cast_close(&c);
+}
+
+/* The page's flush was sent first: the first lock_completed is the page's, the user waits for the second.  */
+static void test_R6_internal_flush_before_sync(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    put(a, 0, 61);
+    sk_hold(a, SK_HOLD_COMPLETED);
+    ask(b, 0, RW);
+    held(a, 1);
+    struct task sync;
+    task_begin(&sync, sync_page_0, c.world.pager);
+    held(a, 2);
+    release_first(a);
+    wait_page(b, 0, SK_WANT_WRITABLE);
+    assert_int_equal(kernel_byte(b, 0), 61);
+    assert_true(task_waits(&sync));
+    sk_release_all(a);
+    task_end(&sync);
+    world_settle(&c.world);
+    assert_int_equal(world_statistics(&c.world).refused, 0);
+    cast_close(&c);
+}
+
+/* Three that are alike, from two users and the page: each lock_completed ends exactly one.  */
+static void test_R6_three_alike_are_answered_in_order(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    put(a, 0, 62);
+    sk_hold(a, SK_HOLD_COMPLETED);
+    struct task first, last;
+    task_begin(&first, sync_page_0, c.world.pager);
+    held(a, 1);
+    ask(b, 0, RW);
+    held(a, 2);
+    task_begin(&last, return_page_0, c.world.pager);
+    held(a, 3);
+    assert_true(task_waits(&first));
+    release_first(a);
+    task_end(&first);
+    assert_int_equal(state_of(b, 0), SK_PAGE_REQUESTED);
+    release_first(a);
+    wait_page(b, 0, SK_WANT_WRITABLE);
+    world_wait_access(&c.world, 0, 1, 3);
+    assert_true(task_waits(&last));
+    sk_release_all(a);
+    task_end(&last);
+    /* The user's return was A's answer; it took nothing from B.  */
+    assert_int_equal(access_of(&c, 0, 0), 0);
+    assert_int_equal(access_of(&c, 0, 1), 3);
+    assert_int_equal(world_statistics(&c.world).refused, 0);
+    cast_close(&c);
+}
+
+/* Equal for one client is not equal for another: B's lock_completed does not end what A was asked.  */
+static void test_R6_completions_are_counted_per_client(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 3, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1], *w = c.objects[2];
+    get(a, 0);
+    get(b, 0);
+    sk_hold(a, SK_HOLD_COMPLETED);
+    ask(w, 0, RW);
+    held(a, 1);
+    /* B has answered; three syncs more of B's do not count for A.  */
+    world_wait_access(&c.world, 0, 1, 0);
+    struct sk_message stray = { .id = SK_LOCK_COMPLETED, .offset = 0, .length = vm_page_size };
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(sk_send_raw(b, &stray, NULL, 0), 0);
+    wait_refused(&c, 3);
+    assert_int_equal(state_of(w, 0), SK_PAGE_REQUESTED);
+    assert_int_equal(access_of(&c, 0, 0), 2);
+    sk_release_all(a);
+    wait_page(w, 0, SK_WANT_WRITABLE);
+    cast_close(&c);
+}
+
+/* ---- R7 ---- */
+
+/* A read completes for the only client, who has just gone: the data are dropped, the page is free for the next.  */
+static void test_R7_read_completes_for_a_client_just_gone(void **state)
+{
+    (void) state;
+    for (int dies = 0; dies < 2; dies++)
+        for (int notify = 0; notify < 2; notify++) {
+            struct cast c;
+            cast_open(&c, 1, 4, notify);
+            store_close_gate(&c.world, CALL_READ);
+            ask(c.objects[0], 0, VM_PROT_READ);
+            store_wait_gate(&c.world, CALL_READ, 1);
+            if (dies)
+                cast_kill(&c, 0);
+            else
+                assert_int_equal(sk_terminate(c.objects[0]), 0);
+            wait_clients(&c, 0);
+            store_open_gate(&c.world, CALL_READ);
+            world_settle(&c.world);
+            assert_at_rest(&c);
+            assert_int_equal(store_count(&c.world, CALL_EVICT), 0);
+            sk_object *next = cast_join(&c);
+            assert_int_equal(get(next, 0), 1);
+            put(next, 0, 70);
+            cast_close(&c);
+        }
+}
+
+/* The read was for one who has gone, but the next waits, too: it gets those data, from one page-in.  */
+static void test_R7_read_of_the_dead_serves_the_next(void **state)
+{
+    (void) state;
+    for (int write = 0; write < 2; write++) {
+        struct cast c;
+        cast_open(&c, 2, 4, 0);
+        store_close_gate(&c.world, CALL_READ);
+        ask(c.objects[0], 0, RW);
+        store_wait_gate(&c.world, CALL_READ, 1);
+        ask(c.objects[1], 0, write ? RW : VM_PROT_READ);
+        world_fence(&c.world);
+        cast_kill(&c, 0);
+        while (pager_page_access(c.world.pager, 0, 0) != -1)
+            sched_yield();
+        store_open_gate(&c.world, CALL_READ);
+        wait_page(c.objects[1], 0, write ? SK_WANT_WRITABLE : SK_WANT_READABLE);
+        assert_int_equal(kernel_byte(c.objects[1], 0), 1);
+        cast_close(&c);
+    }
+}
+
+/* The first in the queue dies while the holder is being flushed for it: the next gets the holder's data.  */
+static void test_R7_dead_client_first_in_the_queue(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 3, 4, 0);
+    sk_object *b = c.objects[1], *holder = c.objects[2];
+    put(holder, 0, 71);
+    sk_hold(holder, SK_HOLD_LOCK);
+    ask(c.objects[0], 0, RW);
+    held(holder, 1);
+    ask(b, 0, RW);
+    cast_kill(&c, 0);
+    wait_clients(&c, 2);
+    sk_release_all(holder);
+    wait_page(b, 0, SK_WANT_WRITABLE);
+    assert_int_equal(kernel_byte(b, 0), 71);
+    world_wait_access(&c.world, 0, 2, 0);
+    cast_close(&c);
+}
+
+/* A dead client was the only reason for a flush: the page comes to rest, its data in the store, its eviction told once.  */
+static void test_R7_dead_client_only_reason_for_a_flush(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 1);
+    sk_object *holder = c.objects[1];
+    put(holder, 0, 72);
+    sk_hold(holder, SK_HOLD_LOCK);
+    ask(c.objects[0], 0, RW);
+    held(holder, 1);
+    cast_kill(&c, 0);
+    wait_clients(&c, 1);
+    sk_release_all(holder);
+    world_settle(&c.world);
+    assert_int_equal(state_of(holder, 0), SK_PAGE_ABSENT);
+    assert_int_equal(store_byte(&c.world, 0), 72);
+    assert_int_equal(store_count(&c.world, CALL_EVICT), 1);
+    assert_at_rest(&c);
+    assert_int_equal(get(holder, 0), 72);
+    cast_close(&c);
+}
+
+/* The client that is being flushed dies before it answers: who waits gets the page from the store.  */
+static void test_R7_flushed_client_dies(void **state)
+{
+    (void) state;
+    for (int write = 0; write < 2; write++) {
+        struct cast c;
+        cast_open(&c, 2, 4, 0);
+        put(c.objects[0], 0, 73);
+        pager_sync(c.world.pager, 1);
+        put(c.objects[0], 0, 74);
+        sk_hold(c.objects[0], SK_HOLD_LOCK);
+        ask(c.objects[1], 0, write ? RW : VM_PROT_READ);
+        held(c.objects[0], 1);
+        cast_kill(&c, 0);
+        wait_page(c.objects[1], 0, write ? SK_WANT_WRITABLE : SK_WANT_READABLE);
+        assert_int_equal(kernel_byte(c.objects[1], 0), 73);
+        cast_close(&c);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_R1_newest_return_behind_a_slow_write_wins),
+        cmocka_unit_test(test_R1_order_is_kept_over_pages),
+        cmocka_unit_test(test_R1_older_write_fails_newer_succeeds),
+        cmocka_unit_test(test_R2_synced_version_is_not_handed_on),
+        cmocka_unit_test(test_R2_synced_version_under_way_is_superseded),
+        cmocka_unit_test(test_R3_flush_answers_the_unlock_that_crossed_it),
+        cmocka_unit_test(test_R3_unlock_behind_the_completion_is_harmless),
+        cmocka_unit_test(test_R3_users_flush_answers_the_unlock),
+        cmocka_unit_test(test_R4_all_readers_ask_for_write_at_once),
+        cmocka_unit_test(test_R4_threads_of_all_readers_write),
+        cmocka_unit_test(test_R5_flushed_client_asks_again_before_lock_completed),
+        cmocka_unit_test(test_R5_flushed_reader_asks_again_among_others),
+        cmocka_unit_test(test_R6_sync_before_internal_flush),
+        cmocka_unit_test(test_R6_internal_flush_before_sync),
+        cmocka_unit_test(test_R6_three_alike_are_answered_in_order),
+        cmocka_unit_test(test_R6_completions_are_counted_per_client),
+        cmocka_unit_test(test_R7_read_completes_for_a_client_just_gone),
+        cmocka_unit_test(test_R7_read_of_the_dead_serves_the_next),
+        cmocka_unit_test(test_R7_dead_client_first_in_the_queue),
+        cmocka_unit_test(test_R7_dead_client_only_reason_for_a_flush),
+        cmocka_unit_test(test_R7_flushed_client_dies),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
