@@ -287,7 +287,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.unlock()
         // While the number is not free the names cannot come again for a new client of ours under this record.
         _ = pager_request_dead_name(control, 0)
-        _ = mach_port_deallocate(mach_task_self(), control)
+        if pointee.closing.load(ordering: .acquiring) != 0 {
+            // No client comes after this one, so the name is not used again.
+            giveUpName(control)
+        } else {
+            _ = mach_port_deallocate(mach_task_self(), control)
+        }
         if name != 0 { _ = mach_port_deallocate(mach_task_self(), name) }
         pointee.monitor.lock()
         pointee.clients.free(client)

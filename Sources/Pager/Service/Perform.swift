@@ -6,6 +6,7 @@
 //   work       runs a callback and all jobs that wait behind it.
 
 import CPlatform
+import Synchronization
 
 /// The callback that a page needs next.
 struct NextCall {
@@ -56,10 +57,24 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.unlock()
     }
 
+    /// The page needs another callback, and this thread has the executor for one of the sort of `held`: calls it at once, unless
+    /// others wait for their turn.
+    @inline(__always)
+    func follow(_ held: Action, _ first: NextCall?) {
+        var next = first
+        while let current = next {
+            if Executor.unit(current.action) != Executor.unit(held)
+                || pointee.executor.load(ordering: .relaxed) & Executor.waiting != 0 {
+                return followLater(current.page, current)
+            }
+            next = call(current)
+        }
+    }
+
     /// The executor is held for this call.
     @inline(__always)
     private func work(_ next: NextCall) {
-        followLater(next.page, call(next))
+        follow(next.action, call(next))
         if let job = finish(next.action) { work(job) }
     }
 
@@ -74,7 +89,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             } else {
                 let next = NextCall(action: action, page: job.pointee.page, hadHolders: job.pointee.hadHolders)
                 Memory.free(job)
-                followLater(next.page, call(next))
+                follow(action, call(next))
             }
             guard let following = finish(action) else { return }
             job = following

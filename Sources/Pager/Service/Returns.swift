@@ -85,7 +85,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         for index in 0..<run.count {
             let code = writer.writeNext()
             let outcome = transition(page + UInt64(index), .writeDone(code: code), context())
-            followLater(page + UInt64(index), advance(
+            follow(.write, advance(
                 page + UInt64(index), outcome, address + vm_address_t(UInt64(index) << pointee.pageShift)))
         }
     }

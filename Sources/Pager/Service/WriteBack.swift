@@ -173,6 +173,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         releaseVersionLocked(version)
         pointee.monitor.wakeAll()
         unlock()
-        if let outcome { followLater(page, advance(page, outcome, 0)) }
+        if let outcome { follow(.write, advance(page, outcome, 0)) }
     }
 }
