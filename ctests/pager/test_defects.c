@@ -166,8 +166,9 @@ static void test_waiting_data_is_precious_after_a_write(void **state)
         if (others)
             /* From the write-back: the data need not wait for the disk.  */
             assert_int_equal(sk_wait_page(y, page_offset(4), SK_WANT_READABLE, 0), 0);
-        /* The request is taken in before the write ends.  */
-        world_fence(&world);
+        /* The request is taken in before the write ends: somebody waits, or has been answered.  */
+        while (!others && !(pager_page_word(world.pager, page_offset(4)) & 0x1fffe00))
+            sched_yield();
         store_open_gate(&world, CALL_WRITE);
         assert_int_equal(sk_wait_page(y, page_offset(4), SK_WANT_READABLE, 0), 0);
         assert_int_equal(kernel_byte(y, 4), 44);

@@ -1,158 +1,12 @@
-/* The races R8 to R13: returns of several pages, page-ins and unlocks that cross, write errors, shutdown and terminate amidst all,
-   unasked returns, and messages of several pages.  */
+/* The races R10 to R13: write errors, shutdown and terminate amidst everything, unasked returns, and messages of several pages.  */
 
 #include "cast.h"
 
 enum { PAGES_8 = 8 };
 
-static int return_8_pages(void *pager) { pager_return_some(pager, 0, PAGES_8 * vm_page_size, 1); return 0; }
 static int sync_8_pages(void *pager) { pager_sync_some(pager, 0, PAGES_8 * vm_page_size, 1); return 0; }
 static int shut_down(void *pager) { pager_shutdown(pager); return 0; }
 static int change(void *pager) { pager_change_attributes(pager, 1, MEMORY_OBJECT_COPY_NONE, 1); return 0; }
-
-/* ---- R8 ---- */
-
-/* One page of a multi-page return is given out again half-way, to the same client: it has that one, and no other.  */
-static void test_R8_page_given_again_to_the_same_client(void **state)
-{
-    (void) state;
-    for (int dirty = 0; dirty < 2; dirty++)
-        for (int write = 0; write < 2; write++) {
-            struct cast c;
-            cast_open(&c, 2, PAGES_8, 0);
-            sk_object *a = c.objects[0];
-            for (size_t page = 0; page < PAGES_8; page++)
-                dirty ? put(a, page, (unsigned char) (80 + page)) : (void) get(a, page);
-            sk_hold(a, SK_HOLD_COMPLETED);
-            struct task give;
-            task_begin(&give, return_8_pages, c.world.pager);
-            held(a, 1);
-            ask(a, 3, write ? RW : VM_PROT_READ);
-            wait_page(a, 3, write ? SK_WANT_WRITABLE : SK_WANT_READABLE);
-            world_wait_access(&c.world, 3, 0, write ? 3 : 1);
-            sk_release_all(a);
-            task_end(&give);
-            for (size_t page = 0; page < PAGES_8; page++)
-                assert_int_equal(access_of(&c, page, 0), page != 3 ? 0 : write ? 3 : 1);
-            assert_int_equal(kernel_byte(a, 3), dirty ? 83 : 4);
-            /* The other kernel is served from the right place.  */
-            if (write)
-                poke(a, 3, 99);
-            for (size_t page = 0; page < PAGES_8; page++)
-                assert_int_equal(get(c.objects[1], page), page == 3 && write ? 99 : dirty ? 80 + page : page + 1);
-            cast_close(&c);
-        }
-}
-
-/* The page is given to another client half-way: the answer of the one takes nothing from the other.  */
-static void test_R8_page_given_to_another_client(void **state)
-{
-    (void) state;
-    for (int write = 0; write < 2; write++) {
-        struct cast c;
-        cast_open(&c, 2, PAGES_8, 0);
-        sk_object *a = c.objects[0], *b = c.objects[1];
-        for (size_t page = 0; page < PAGES_8; page++)
-            put(a, page, (unsigned char) (80 + page));
-        sk_hold(a, SK_HOLD_COMPLETED);
-        struct task give;
-        task_begin(&give, return_8_pages, c.world.pager);
-        held(a, 1);
-        ask(b, 3, write ? RW : VM_PROT_READ);
-        wait_page(b, 3, write ? SK_WANT_WRITABLE : SK_WANT_READABLE);
-        sk_release_all(a);
-        task_end(&give);
-        for (size_t page = 0; page < PAGES_8; page++) {
-            assert_int_equal(access_of(&c, page, 0), 0);
-            assert_int_equal(access_of(&c, page, 1), page != 3 ? 0 : write ? 3 : 1);
-        }
-        assert_int_equal(kernel_byte(b, 3), 83);
-        cast_close(&c);
-    }
-}
-
-/* Two returns of the range cross, and in between the page is given out: the second takes it, too.  */
-static void test_R8_two_returns_and_a_page_between(void **state)
-{
-    (void) state;
-    struct cast c;
-    cast_open(&c, 2, PAGES_8, 0);
-    sk_object *a = c.objects[0];
-    for (size_t page = 0; page < PAGES_8; page++)
-        get(a, page);
-    sk_hold(a, SK_HOLD_COMPLETED);
-    struct task first, second;
-    task_begin(&first, return_8_pages, c.world.pager);
-    held(a, 1);
-    ask(a, 3, VM_PROT_READ);
-    wait_page(a, 3, SK_WANT_READABLE);
-    world_wait_access(&c.world, 3, 0, 1);
-    task_begin(&second, return_8_pages, c.world.pager);
-    held(a, 2);
-    release_first(a);
-    task_end(&first);
-    assert_int_equal(access_of(&c, 3, 0), 1);
-    sk_release_all(a);
-    task_end(&second);
-    for (size_t page = 0; page < PAGES_8; page++)
-        assert_int_equal(access_of(&c, page, 0), 0);
-    cast_close(&c);
-}
-
-/* ---- R9 ---- */
-
-/* A reader asks to write while another's read is paging in: that one is served first, then flushed, once.  */
-static void test_R9_unlock_while_another_read_pages_in(void **state)
-{
-    (void) state;
-    struct cast c;
-    cast_open(&c, 2, 4, 0);
-    sk_object *a = c.objects[0], *b = c.objects[1];
-    get(a, 0);
-    store_close_gate(&c.world, CALL_READ);
-    ask(b, 0, VM_PROT_READ);
-    store_wait_gate(&c.world, CALL_READ, 1);
-    ask_unlock(a, 0);
-    world_fence(&c.world);
-    assert_int_equal(access_of(&c, 0, 0), 1);
-    sk_hold(b, SK_HOLD_LOCK);
-    store_open_gate(&c.world, CALL_READ);
-    wait_page(b, 0, SK_WANT_READABLE);
-    assert_int_equal(kernel_byte(b, 0), 1);
-    held(b, 1);
-    assert_int_equal(sk_page_state(a, 0).lock & VM_PROT_WRITE, VM_PROT_WRITE);
-    sk_release_all(b);
-    wait_page(a, 0, SK_WANT_WRITABLE);
-    world_settle(&c.world);
-    assert_int_equal(access_of(&c, 0, 0), 3);
-    assert_int_equal(access_of(&c, 0, 1), 0);
-    assert_int_equal(world_statistics(&c.world).flushes, 1);
-    assert_int_equal(store_count(&c.world, CALL_READ), 2);
-    cast_close(&c);
-}
-
-/* The same, but the reader dropped its copy meanwhile and asks anew: it gets the page after the other, and may write.  */
-static void test_R9_write_request_while_another_read_pages_in(void **state)
-{
-    (void) state;
-    struct cast c;
-    cast_open(&c, 2, 4, 0);
-    sk_object *a = c.objects[0], *b = c.objects[1];
-    get(a, 0);
-    store_close_gate(&c.world, CALL_READ);
-    ask(b, 0, VM_PROT_READ);
-    store_wait_gate(&c.world, CALL_READ, 1);
-    evict(a, 0);
-    ask(a, 0, RW);
-    world_fence(&c.world);
-    store_open_gate(&c.world, CALL_READ);
-    wait_page(a, 0, SK_WANT_WRITABLE);
-    world_settle(&c.world);
-    assert_int_equal(access_of(&c, 0, 0), 3);
-    assert_int_equal(access_of(&c, 0, 1), 0);
-    assert_int_equal(sk_count(b, SK_DATA_SUPPLY), 1);
-    cast_close(&c);
-}
 
 /* ---- R10 ---- */
 
@@ -529,11 +383,6 @@ static void test_R13_overlapping_ranges_with_multi_page_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_R8_page_given_again_to_the_same_client),
-        cmocka_unit_test(test_R8_page_given_to_another_client),
-        cmocka_unit_test(test_R8_two_returns_and_a_page_between),
-        cmocka_unit_test(test_R9_unlock_while_another_read_pages_in),
-        cmocka_unit_test(test_R9_write_request_while_another_read_pages_in),
         cmocka_unit_test(test_R10_write_error_with_readers_waiting),
         cmocka_unit_test(test_R10_write_error_with_a_writer_waiting),
         cmocka_unit_test(test_R10_write_error_after_the_hand_over),
