@@ -1,0 +1,780 @@
+/* The translator's callbacks: when they come, in what order, and what becomes of what they say.  */
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "store.h"
+
+struct scene {
+    struct world world;
+    sk_kernel *a, *b;
+    sk_object *x, *y;
+};
+
+static void scene_open(struct scene *scene, size_t pages, int kernels, boolean_t notify)
+{
+    world_open(&scene->world, pages, notify);
+    scene->a = sk_kernel_create("A");
+    scene->x = sk_map(scene->a, scene->world.port);
+    scene->b = NULL;
+    scene->y = NULL;
+    if (kernels > 1) {
+        scene->b = sk_kernel_create("B");
+        scene->y = sk_map(scene->b, scene->world.port);
+    }
+}
+
+static void scene_close(struct scene *scene)
+{
+    assert_int_equal(sk_violations(scene->x), 0);
+    sk_kernel_destroy(scene->a);
+    if (scene->b) {
+        assert_int_equal(sk_violations(scene->y), 0);
+        sk_kernel_destroy(scene->b);
+    }
+    world_close(&scene->world);
+}
+
+static int access_of(struct scene *scene, size_t page, unsigned client)
+{
+    return pager_page_access(scene->world.pager, page_offset(page), client);
+}
+
+static int error_of(struct scene *scene, size_t page) { return pager_get_error(scene->world.pager, page_offset(page)); }
+
+/* What the kernel has sent is taken in, though writes may stand at their gate (world_fence would wait for them): behind it comes
+   a message that is refused, and that is counted.  */
+static void message_fence(struct scene *scene, sk_object *object)
+{
+    uint64_t refused = world_statistics(&scene->world).refused;
+    assert_int_equal(sk_send_raw(object, &(struct sk_message) { .id = SK_CHANGE_COMPLETED }, NULL, 0), 0);
+    time_t end = time(NULL) + 30;
+    while (world_statistics(&scene->world).refused == refused) {
+        assert_true(time(NULL) <= end);
+        sched_yield();
+    }
+}
+
+/* The calls in the order in which they began, as letters: r w u e W; with page numbers.  */
+static void assert_calls(struct world *world, const char *expected)
+{
+    char text[256] = "", *end = text;
+    pthread_mutex_lock(&world->store->lock);
+    for (unsigned i = 0; i < world->store->logged && end - text < 200; i++)
+        end += sprintf(end, "%s%c%u", i ? " " : "", "rwueW"[world->store->log[i].call],
+                       (unsigned) (world->store->log[i].page / vm_page_size));
+    pthread_mutex_unlock(&world->store->lock);
+    assert_string_equal(text, expected);
+}
+
+static const int codes[] = { EIO, ENOSPC, EDQUOT, EACCES, 0x40000005 };
+enum { CODES = sizeof codes / sizeof *codes };
+
+/* ---- Write locks ---- */
+
+/* *WRITE_LOCK: supplied read-only; the first write asks pager_unlock_page, whose yes changes the lock (section 3).  */
+static void test_write_lock_asks_before_the_first_write(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++) {
+        struct scene scene;
+        scene_open(&scene, 4, kernels, 0);
+        store_write_lock(&scene.world, 1);
+        unsigned char byte;
+        assert_int_equal(kernel_read(scene.x, 1, &byte), 0);
+        assert_int_equal(sk_page_state(scene.x, page_offset(1)).lock, VM_PROT_WRITE);
+        assert_int_equal(access_of(&scene, 1, 0), 1);
+        assert_int_equal(kernel_write(scene.x, 1, 50), 0);
+        assert_calls(&scene.world, "r1 u1");
+        struct sk_message message;
+        assert_int_equal(sk_last_message(scene.x, SK_LOCK_REQUEST, &message), 0);
+        assert_int_equal(message.access, VM_PROT_NONE);
+        assert_false(message.should_flush);
+        assert_int_equal(message.offset, page_offset(1));
+        assert_int_equal(message.length, vm_page_size);
+        assert_int_equal(access_of(&scene, 1, 0), 3);
+        /* Once is enough as long as somebody has the page.  */
+        assert_int_equal(kernel_write(scene.x, 1, 51), 0);
+        assert_int_equal(world_statistics(&scene.world).unlocks, 1);
+        assert_int_equal(store_count(&scene.world, CALL_UNLOCK), 1);
+        scene_close(&scene);
+    }
+}
+
+/* A write request of a locked page: supplied read-only all the same, then asked (section 3).  */
+static void test_write_lock_on_a_write_request(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++) {
+        struct scene scene;
+        scene_open(&scene, 4, kernels, 0);
+        store_write_lock(&scene.world, 1);
+        assert_int_equal(kernel_write(scene.x, 2, 50), 0);
+        assert_calls(&scene.world, "r2 u2");
+        struct sk_message message;
+        assert_int_equal(sk_last_message(scene.x, SK_DATA_SUPPLY, &message), 0);
+        assert_int_equal(message.access, VM_PROT_WRITE);
+        /* The next page-in says anew whether there is a lock.  */
+        pager_return(scene.world.pager, 1);
+        store_write_lock(&scene.world, 0);
+        assert_int_equal(kernel_write(scene.x, 2, 51), 0);
+        assert_int_equal(store_count(&scene.world, CALL_UNLOCK), 1);
+        scene_close(&scene);
+    }
+}
+
+/* Without the callback's lock an unlock (of a page supplied read-only beside other readers) asks nobody (section 3).  */
+static void test_no_write_lock_no_unlock_callback(void **state)
+{
+    (void) state;
+    struct scene scene;
+    scene_open(&scene, 4, 2, 0);
+    unsigned char byte;
+    assert_int_equal(kernel_read(scene.x, 1, &byte), 0);
+    assert_int_equal(kernel_read(scene.y, 1, &byte), 0);
+    assert_int_equal(kernel_write(scene.x, 1, 9), 0);
+    /* Both were read: a clean page is nobody's to hand on.  */
+    assert_calls(&scene.world, "r1 r1");
+    assert_int_equal(access_of(&scene, 1, 0), 3);
+    assert_int_equal(access_of(&scene, 1, 1), 0);
+    scene_close(&scene);
+}
+
+/* Unlock fails: the page is flushed, and the client's next request to write gets the error, once; its reads do not, nor do other
+   clients; pager_get_error tells it (section 3).  */
+static void test_failed_unlock_is_told_once_to_the_next_write(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++)
+        for (int i = 0; i < CODES; i++) {
+            struct scene scene;
+            scene_open(&scene, 4, kernels, 0);
+            store_write_lock(&scene.world, 1);
+            unsigned char byte;
+            assert_int_equal(kernel_read(scene.x, 1, &byte), 0);
+            store_fail(&scene.world, CALL_UNLOCK, codes[i], 1);
+            assert_int_equal(sk_unlock(scene.x, page_offset(1), VM_PROT_READ | VM_PROT_WRITE), 0);
+            assert_int_equal(sk_wait_page(scene.x, page_offset(1), SK_WANT_ABSENT, 0), 0);
+            assert_int_equal(error_of(&scene, 1), codes[i]);
+            assert_int_equal(error_of(&scene, 0), 0);
+            /* Reads.  */
+            assert_int_equal(kernel_read(scene.x, 1, &byte), 0);
+            assert_int_equal(byte, 2);
+            assert_int_equal(sk_page_state(scene.x, page_offset(1)).lock, VM_PROT_WRITE);
+            if (scene.y) {
+                /* Another one may.  */
+                assert_int_equal(kernel_read(scene.y, 1, &byte), 0);
+                assert_int_equal(kernel_write(scene.y, 1, 77), 0);
+            }
+            unsigned unlocks = store_count(&scene.world, CALL_UNLOCK);
+            assert_int_equal(kernel_write(scene.x, 1, 78), codes[i]);
+            assert_int_equal(store_count(&scene.world, CALL_UNLOCK), unlocks);
+            assert_int_equal(error_of(&scene, 1), codes[i]);
+            /* Once.  */
+            assert_int_equal(kernel_write(scene.x, 1, 79), 0);
+            assert_int_equal(sk_page_state(scene.x, page_offset(1)).errors, 1);
+            pager_sync(scene.world.pager, 1);
+            assert_int_equal(store_byte(&scene.world, 1), 79);
+            scene_close(&scene);
+        }
+}
+
+/* The faulting thread itself sees the error: unlock, flush, request, data_error (section 3).  */
+static void test_failed_unlock_reaches_the_faulting_thread(void **state)
+{
+    (void) state;
+    struct scene scene;
+    scene_open(&scene, 4, 1, 0);
+    store_write_lock(&scene.world, 1);
+    unsigned char byte;
+    assert_int_equal(kernel_read(scene.x, 1, &byte), 0);
+    store_fail(&scene.world, CALL_UNLOCK, EDQUOT, -1);
+    for (unsigned i = 1; i <= 3; i++) {
+        assert_int_equal(kernel_write(scene.x, 1, 78), EDQUOT);
+        assert_int_equal(store_count(&scene.world, CALL_UNLOCK), i);
+        assert_int_equal(sk_page_state(scene.x, page_offset(1)).errors, i);
+        assert_int_equal(kernel_read(scene.x, 1, &byte), 0);
+        assert_int_equal(byte, 2);
+    }
+    scene_close(&scene);
+}
+
+/* ---- Errors ---- */
+
+/* A failed write marks the page's backing data: reads fail with that very error, without pager_read_page, until a later write succeeds
+   (section 3).  Any code survives as it is.  */
+static void test_failed_write_fails_reads_until_a_write_succeeds(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++)
+        for (int i = 0; i < CODES; i++) {
+            struct scene scene;
+            scene_open(&scene, 4, kernels, 0);
+            assert_int_equal(kernel_write(scene.x, 1, 50), 0);
+            store_fail(&scene.world, CALL_WRITE, codes[i], 1);
+            /* The client keeps its copy, so there is somebody to write again.  */
+            pager_sync(scene.world.pager, 1);
+            assert_int_equal(error_of(&scene, 1), codes[i]);
+            assert_int_equal(store_byte(&scene.world, 1), 2);
+            assert_int_equal(kernel_byte(scene.x, 1), 50);
+            assert_int_equal(kernel_write(scene.x, 1, 51), 0);
+            pager_return(scene.world.pager, 1);
+            assert_int_equal(error_of(&scene, 1), 0);
+            assert_int_equal(store_byte(&scene.world, 1), 51);
+            /* And now without a later write.  */
+            unsigned char byte;
+            assert_int_equal(kernel_write(scene.x, 1, 52), 0);
+            store_fail(&scene.world, CALL_WRITE, codes[i], 1);
+            pager_return(scene.world.pager, 1);
+            unsigned reads = store_count(&scene.world, CALL_READ);
+            for (int k = 0; k < 2; k++) {
+                assert_int_equal(kernel_read(scene.x, 1, &byte), codes[i]);
+                assert_int_equal(kernel_write(scene.x, 1, 53), codes[i]);
+                if (scene.y)
+                    assert_int_equal(kernel_read(scene.y, 1, &byte), codes[i]);
+                assert_int_equal(error_of(&scene, 1), codes[i]);
+            }
+            assert_int_equal(store_count(&scene.world, CALL_READ), reads);
+            assert_int_equal(kernel_read(scene.x, 2, &byte), 0);
+            scene_close(&scene);
+        }
+}
+
+/* ... or the page is evicted with notification (section 3): then it is read from the store again.  */
+static void test_failed_write_and_eviction_clear_the_error(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++) {
+        struct scene scene;
+        scene_open(&scene, 4, kernels, 1);
+        assert_int_equal(kernel_write(scene.x, 1, 50), 0);
+        store_fail(&scene.world, CALL_WRITE, ENOSPC, 1);
+        pager_return(scene.world.pager, 1);
+        store_wait_count(&scene.world, CALL_EVICT, 1);
+        world_settle(&scene.world);
+        assert_calls(&scene.world, "r1 w1 e1");
+        assert_int_equal(error_of(&scene, 1), 0);
+        unsigned char byte;
+        assert_int_equal(kernel_read(scene.x, 1, &byte), 0);
+        assert_int_equal(byte, 2);
+        scene_close(&scene);
+    }
+}
+
+/* A failed read: the error goes to who asked, of whatever access, and the next request asks the translator again (sections 2 and 3).  */
+static void test_failed_read_is_tried_again(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++)
+        for (int i = 0; i < CODES; i++) {
+            struct scene scene;
+            scene_open(&scene, 4, kernels, 0);
+            unsigned char byte;
+            store_fail(&scene.world, CALL_READ, codes[i], 2);
+            assert_int_equal(kernel_read(scene.x, 1, &byte), codes[i]);
+            assert_int_equal(error_of(&scene, 1), codes[i]);
+            assert_int_equal(access_of(&scene, 1, 0), 0);
+            assert_int_equal(kernel_write(scene.x, 1, 9), codes[i]);
+            assert_int_equal(kernel_write(scene.x, 1, 9), 0);
+            assert_int_equal(error_of(&scene, 1), 0);
+            assert_int_equal(store_count(&scene.world, CALL_READ), 3);
+            scene_close(&scene);
+        }
+}
+
+/* pager_read_page that succeeds without a buffer, or with one that is not page-aligned: an error to the client, and a logged reason
+   (section 2: such a buffer would be supplied from the start of its page).  */
+static void test_bad_buffers_are_errors(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++)
+        for (int bad = 1; bad <= 2; bad++) {
+            struct scene scene;
+            scene_open(&scene, 4, kernels, 0);
+            unsigned char byte;
+            scene.world.store->bad_buffer = bad;
+            assert_int_equal(kernel_read(scene.x, 1, &byte), EIO);
+            assert_int_equal(error_of(&scene, 1), EIO);
+            assert_int_equal(world_statistics(&scene.world).refused, 1);
+            assert_int_equal(sk_count(scene.x, SK_DATA_SUPPLY), 0);
+            assert_int_equal(kernel_read(scene.x, 1, &byte), 0);
+            scene_close(&scene);
+        }
+}
+
+/* ---- pager_write_pages ---- */
+
+/* COUNT dirty pages from page 0 on come back in one message; the store then has 100 + i, except where EXCEPT says.  */
+static void return_run(struct scene *scene, size_t count, size_t except)
+{
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(kernel_write(scene->x, i, (unsigned char) (100 + i)), 0);
+    scene->world.store->logged = 0;
+    memset(scene->world.store->counts, 0, sizeof scene->world.store->counts);
+    unsigned returns = sk_count(scene->x, SK_DATA_RETURN);
+    pager_return(scene->world.pager, 1);
+    assert_int_equal(sk_count(scene->x, SK_DATA_RETURN), returns + 1);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(store_byte(&scene->world, i), i == except ? i + 1 : 100 + i);
+}
+
+static const size_t none = (size_t) -1;
+
+/* EOPNOTSUPP, as the default says: then page by page, in order (section 3).  */
+static void test_write_pages_not_supported(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++) {
+        struct scene scene;
+        scene_open(&scene, 8, kernels, 0);
+        return_run(&scene, 5, none);
+        assert_calls(&scene.world, "w0 w1 w2 w3 w4");
+        assert_int_equal(world_statistics(&scene.world).page_outs, 5);
+        scene_close(&scene);
+    }
+}
+
+/* It writes the whole run at once (section 3).  */
+static void test_write_pages_writes_the_run(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++) {
+        struct scene scene;
+        scene_open(&scene, 8, kernels, 0);
+        store_multi_write(&scene.world, 8);
+        return_run(&scene, 5, none);
+        assert_calls(&scene.world, "W0");
+        assert_int_equal(store_call(&scene.world, CALL_WRITES, 0).length, page_offset(5));
+        assert_int_equal(world_statistics(&scene.world).page_outs, 5);
+        /* A single page is no run.  */
+        return_run(&scene, 1, none);
+        assert_calls(&scene.world, "w0");
+        scene_close(&scene);
+    }
+}
+
+/* It may write a prefix and say so; the rest is asked for again (section 3).  */
+static void test_write_pages_writes_a_prefix(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++) {
+        struct scene scene;
+        scene_open(&scene, 8, kernels, 0);
+        store_multi_write(&scene.world, 2);
+        return_run(&scene, 5, none);
+        assert_calls(&scene.world, "W0 W2 w4");
+        assert_int_equal(store_call(&scene.world, CALL_WRITES, 1).length, page_offset(3));
+        scene_close(&scene);
+    }
+}
+
+/* It fails behind a prefix: what was written is written, the page behind it gets the error, the rest is tried again (hurd/pager.h).  */
+__attribute__((unused)) static void test_write_pages_fails_behind_a_prefix(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++)
+        for (int prefix = 0; prefix < 3; prefix++) {
+            struct scene scene;
+            scene_open(&scene, 8, kernels, 0);
+            store_multi_write(&scene.world, 8);
+            scene.world.store->multi_prefix = prefix;
+            store_fail(&scene.world, CALL_WRITES, ENOSPC, 1);
+            return_run(&scene, 5, (size_t) prefix);
+            assert_calls(&scene.world, prefix == 0 ? "W0 W1" : prefix == 1 ? "W0 W2" : "W0 W3");
+            for (size_t i = 0; i < 5; i++)
+                assert_int_equal(error_of(&scene, i), i == (size_t) prefix ? ENOSPC : 0);
+            unsigned char byte;
+            assert_int_equal(kernel_read(scene.x, (size_t) prefix, &byte), ENOSPC);
+            scene_close(&scene);
+        }
+}
+
+/* ---- Evictions ---- */
+
+/* With notify_on_evict pages are precious in every supply: read, handed over, and after a write with readers waiting (sections 3 and 5).  */
+static void test_every_supply_is_precious_with_notify(void **state)
+{
+    (void) state;
+    for (int notify = 0; notify < 2; notify++) {
+        struct scene scene;
+        scene_open(&scene, 4, 2, notify);
+        unsigned char byte;
+        assert_int_equal(kernel_read(scene.x, 1, &byte), 0);
+        assert_int_equal(kernel_write(scene.x, 1, 50), 0);
+        /* Handed over, to read and to write.  */
+        assert_int_equal(kernel_read(scene.y, 1, &byte), 0);
+        assert_int_equal(kernel_write(scene.y, 1, 51), 0);
+        assert_int_equal(kernel_write(scene.x, 1, 52), 0);
+        /* Asked for during the write.  */
+        store_close_gate(&scene.world, CALL_WRITE);
+        assert_int_equal(sk_evict(scene.x, page_offset(1)), 0);
+        store_wait_gate(&scene.world, CALL_WRITE, 1);
+        assert_int_equal(sk_request(scene.y, page_offset(1), VM_PROT_READ), 0);
+        store_open_gate(&scene.world, CALL_WRITE);
+        assert_int_equal(sk_wait_page(scene.y, page_offset(1), SK_WANT_PRESENT, 0), 0);
+        assert_int_equal(kernel_byte(scene.y, 1), 52);
+        sk_object *objects[] = { scene.x, scene.y };
+        for (int k = 0; k < 2; k++) {
+            struct sk_message log[8];
+            size_t count = sk_log(objects[k], SK_DATA_SUPPLY, log, 8);
+            assert_true(count >= 2);
+            for (size_t i = 0; i < count; i++)
+                assert_int_equal(log[i].precious, notify);
+        }
+        scene_close(&scene);
+    }
+}
+
+/* The same for a client that is alone and evicts while its page is written: the supply after the write (section 5).  */
+static void test_supply_after_a_write_is_precious_for_one_client(void **state)
+{
+    (void) state;
+    struct scene scene;
+    scene_open(&scene, 4, 1, 1);
+    assert_int_equal(kernel_write(scene.x, 1, 52), 0);
+    store_close_gate(&scene.world, CALL_WRITE);
+    assert_int_equal(sk_evict(scene.x, page_offset(1)), 0);
+    store_wait_gate(&scene.world, CALL_WRITE, 1);
+    assert_int_equal(sk_request(scene.x, page_offset(1), VM_PROT_READ), 0);
+    message_fence(&scene, scene.x);
+    store_open_gate(&scene.world, CALL_WRITE);
+    assert_int_equal(sk_wait_page(scene.x, page_offset(1), SK_WANT_PRESENT, 0), 0);
+    assert_true(sk_page_state(scene.x, page_offset(1)).precious);
+    assert_int_equal(kernel_byte(scene.x, 1), 52);
+    assert_int_equal(store_count(&scene.world, CALL_EVICT), 0);
+    scene_close(&scene);
+}
+
+/* One notice for each eviction, after the write if the page was dirty (section 3); none without notify_on_evict.  */
+static void test_one_notice_per_eviction_after_the_write(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++) {
+        struct scene scene;
+        scene_open(&scene, 4, kernels, 1);
+        unsigned char byte;
+        assert_int_equal(kernel_read(scene.x, 1, &byte), 0);
+        assert_int_equal(sk_evict(scene.x, page_offset(1)), 0);
+        world_settle(&scene.world);
+        assert_calls(&scene.world, "r1 e1");
+        assert_int_equal(kernel_write(scene.x, 1, 50), 0);
+        assert_int_equal(sk_evict(scene.x, page_offset(1)), 0);
+        world_settle(&scene.world);
+        assert_calls(&scene.world, "r1 e1 r1 w1 e1");
+        assert_int_equal(kernel_read(scene.x, 2, &byte), 0);
+        world_settle(&scene.world);
+        pager_return(scene.world.pager, 1);
+        world_settle(&scene.world);
+        assert_calls(&scene.world, "r1 e1 r1 w1 e1 r2 e2");
+        assert_int_equal(kernel_read(scene.x, 2, &byte), 0);
+        world_settle(&scene.world);
+        pager_flush(scene.world.pager, 1);
+        world_settle(&scene.world);
+        assert_calls(&scene.world, "r1 e1 r1 w1 e1 r2 e2 r2 e2");
+        /* A sync evicts nothing.  */
+        assert_int_equal(kernel_write(scene.x, 3, 50), 0);
+        pager_sync(scene.world.pager, 1);
+        world_settle(&scene.world);
+        assert_calls(&scene.world, "r1 e1 r1 w1 e1 r2 e2 r2 e2 r3 w3");
+        assert_int_equal(world_statistics(&scene.world).evictions, 4);
+        scene_close(&scene);
+        scene_open(&scene, 4, kernels, 0);
+        assert_int_equal(kernel_write(scene.x, 1, 50), 0);
+        world_settle(&scene.world);
+        pager_return(scene.world.pager, 1);
+        world_settle(&scene.world);
+        assert_calls(&scene.world, "r1 w1");
+        scene_close(&scene);
+    }
+}
+
+/* No notice while the page is handed on, or another client has it; one when the last copy goes, also by a death (section 3).  */
+static void test_no_notice_while_somebody_has_or_gets_the_page(void **state)
+{
+    (void) state;
+    for (int crash = 0; crash < 2; crash++) {
+        struct scene scene;
+        scene_open(&scene, 4, 2, 1);
+        unsigned char byte;
+        assert_int_equal(kernel_write(scene.x, 1, 50), 0);
+        assert_int_equal(kernel_write(scene.y, 1, 51), 0);
+        assert_int_equal(kernel_read(scene.x, 1, &byte), 0);
+        assert_int_equal(byte, 51);
+        assert_int_equal(sk_evict(scene.x, page_offset(1)), 0);
+        world_settle(&scene.world);
+        assert_int_equal(store_count(&scene.world, CALL_EVICT), 0);
+        /* A page whose return crosses another's request is handed on.  */
+        store_close_gate(&scene.world, CALL_WRITE);
+        assert_int_equal(kernel_write(scene.y, 1, 52), 0);
+        assert_int_equal(sk_evict(scene.y, page_offset(1)), 0);
+        store_wait_gate(&scene.world, CALL_WRITE, 1);
+        assert_int_equal(kernel_read(scene.x, 1, &byte), 0);
+        assert_int_equal(byte, 52);
+        store_open_gate(&scene.world, CALL_WRITE);
+        world_settle(&scene.world);
+        assert_int_equal(store_count(&scene.world, CALL_EVICT), 0);
+        assert_int_equal(store_byte(&scene.world, 1), 52);
+        if (crash)
+            sk_kernel_kill(scene.a);
+        else
+            assert_int_equal(sk_terminate(scene.x), 0);
+        store_wait_count(&scene.world, CALL_EVICT, 1);
+        world_settle(&scene.world);
+        assert_int_equal(store_count(&scene.world, CALL_EVICT), 1);
+        assert_int_equal(store_call(&scene.world, CALL_EVICT, 0).page, page_offset(1));
+        scene_close(&scene);
+    }
+}
+
+/* ---- Order ---- */
+
+/* Callbacks of one object come in the order of the requests, one at a time, reads and writes and unlocks alike (section 3).  */
+static void test_callbacks_in_the_order_of_the_requests(void **state)
+{
+    (void) state;
+    struct scene scene;
+    scene_open(&scene, 16, 1, 0);
+    unsigned char byte;
+    assert_int_equal(kernel_write(scene.x, 9, 1), 0);
+    assert_int_equal(kernel_write(scene.x, 10, 1), 0);
+    store_write_lock(&scene.world, 1);
+    assert_int_equal(kernel_read(scene.x, 11, &byte), 0);
+    scene.world.store->logged = 0;
+    store_close_gate(&scene.world, CALL_READ);
+    assert_int_equal(sk_request(scene.x, page_offset(5), VM_PROT_READ), 0);
+    store_wait_gate(&scene.world, CALL_READ, 1);
+    assert_int_equal(sk_request(scene.x, page_offset(3), VM_PROT_READ), 0);
+    assert_int_equal(sk_evict(scene.x, page_offset(10)), 0);
+    assert_int_equal(sk_unlock(scene.x, page_offset(11), VM_PROT_READ | VM_PROT_WRITE), 0);
+    assert_int_equal(sk_request(scene.x, page_offset(1), VM_PROT_READ), 0);
+    assert_int_equal(sk_evict(scene.x, page_offset(9)), 0);
+    assert_int_equal(sk_request(scene.x, page_offset(4), VM_PROT_READ), 0);
+    message_fence(&scene, scene.x);
+    assert_int_equal(scene.world.store->running, 1);
+    store_open_gate(&scene.world, CALL_READ);
+    assert_int_equal(sk_wait_page(scene.x, page_offset(4), SK_WANT_PRESENT, 0), 0);
+    assert_calls(&scene.world, "r5 r3 w10 u11 r1 w9 r4");
+    assert_int_equal(scene.world.store->max_running, 1);
+    scene_close(&scene);
+}
+
+/* The same without a gate, as fast as they come: whatever threads received them, the order stands (section 3).  */
+__attribute__((unused)) static void test_callbacks_in_order_under_load(void **state)
+{
+    (void) state;
+    enum { PAGES = 1000 };
+    for (int round = 0; round < 5; round++) {
+        struct scene scene;
+        scene_open(&scene, PAGES, 1, 0);
+        for (size_t i = 0; i < PAGES; i++)
+            assert_int_equal(sk_request(scene.x, page_offset(i), VM_PROT_READ), 0);
+        for (size_t i = 0; i < PAGES; i++)
+            assert_int_equal(sk_wait_page(scene.x, page_offset(i), SK_WANT_PRESENT, 0), 0);
+        for (unsigned i = 0; i < PAGES; i++)
+            assert_int_equal(store_call(&scene.world, CALL_READ, i).page, page_offset(i));
+        assert_int_equal(scene.world.store->max_running, 1);
+        scene_close(&scene);
+    }
+}
+
+/* Writes of one page never overlap, come in order, and end with the newest; older ones that wait may be skipped (sections 3, 4.4, R1).  */
+static void test_writes_of_a_page_in_order_and_apart(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++) {
+        struct scene scene;
+        scene_open(&scene, 4, kernels, 0);
+        assert_int_equal(pager_set_concurrent_reads(scene.world.pager, 8), 0);
+        store_close_gate(&scene.world, CALL_WRITE);
+        for (unsigned char i = 50; i < 55; i++) {
+            assert_int_equal(kernel_write(scene.x, 1, i), 0);
+            assert_int_equal(sk_evict(scene.x, page_offset(1)), 0);
+            store_wait_gate(&scene.world, CALL_WRITE, 1);
+            if (kernels == 1 && i == 50) {
+                /* A write that runs with data of its own: who asks waits for it (or not: then this thread's request is served at once).  */
+                assert_int_equal(sk_request(scene.x, page_offset(1), VM_PROT_READ), 0);
+                message_fence(&scene, scene.x);
+                store_open_gate(&scene.world, CALL_WRITE);
+                assert_int_equal(sk_wait_page(scene.x, page_offset(1), SK_WANT_PRESENT, 0), 0);
+                assert_int_equal(kernel_byte(scene.x, 1), 50);
+                break;
+            }
+        }
+        store_open_gate(&scene.world, CALL_WRITE);
+        pager_sync(scene.world.pager, 1);
+        unsigned writes = store_count(&scene.world, CALL_WRITE);
+        assert_true(writes >= 1 && writes <= 5);
+        for (unsigned i = 1; i < writes; i++)
+            assert_true(store_call(&scene.world, CALL_WRITE, i).first > store_call(&scene.world, CALL_WRITE, i - 1).first);
+        assert_int_equal(store_byte(&scene.world, 1), kernels == 1 ? 50 : 54);
+        assert_int_equal(world_statistics(&scene.world).skipped_writes, kernels == 1 ? 0 : 5 - writes);
+        assert_int_equal(scene.world.store->overlaps, 0);
+        scene_close(&scene);
+    }
+}
+
+static void hook_syncs_others(struct user_pager_info *store, enum call call, vm_offset_t page)
+{
+    (void) call, (void) page;
+    pager_sync_some(store->pager, page_offset(12), page_offset(2), 1);
+    pager_return_some(store->pager, page_offset(12), page_offset(2), 1);
+    pager_flush_some(store->pager, page_offset(12), page_offset(2), 1);
+}
+
+/* A callback may wait for other pages of its object, where nothing is to be written (hurd/pager.h: a call that waits must not depend on the
+   very request that it serves).  */
+static void test_callbacks_may_wait_for_other_pages(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++) {
+        struct scene scene;
+        scene_open(&scene, 16, kernels, 1);
+        store_write_lock(&scene.world, 1);
+        unsigned char byte;
+        assert_int_equal(kernel_read(scene.x, 12, &byte), 0);
+        assert_int_equal(kernel_read(scene.x, 13, &byte), 0);
+        world_settle(&scene.world);
+        scene.world.store->hook = hook_syncs_others;
+        assert_int_equal(kernel_write(scene.x, 1, 50), 0);
+        world_settle(&scene.world);
+        assert_int_equal(sk_page_state(scene.x, page_offset(12)).state, SK_PAGE_ABSENT);
+        assert_int_equal(sk_evict(scene.x, page_offset(1)), 0);
+        store_wait_count(&scene.world, CALL_EVICT, 3);
+        world_settle(&scene.world);
+        assert_int_equal(store_byte(&scene.world, 1), 50);
+        scene.world.store->hook = NULL;
+        scene_close(&scene);
+    }
+}
+
+/* pager_set_concurrent_reads: up to so many reads at once, beside one other callback (pager/extensions.h).  */
+static void test_concurrent_reads(void **state)
+{
+    (void) state;
+    for (unsigned count = 1; count <= 3; count++) {
+        struct scene scene;
+        scene_open(&scene, 16, 1, 0);
+        assert_int_equal(pager_set_concurrent_reads(scene.world.pager, count), 0);
+        assert_int_equal(kernel_write(scene.x, 15, 1), 0);
+        store_close_gate(&scene.world, CALL_READ);
+        store_close_gate(&scene.world, CALL_WRITE);
+        for (size_t i = 0; i < 6; i++)
+            assert_int_equal(sk_request(scene.x, page_offset(i), VM_PROT_READ), 0);
+        store_wait_gate(&scene.world, CALL_READ, (int) count);
+        assert_int_equal(sk_evict(scene.x, page_offset(15)), 0);
+        if (count > 1)
+            store_wait_gate(&scene.world, CALL_WRITE, 1);
+        message_fence(&scene, scene.x);
+        assert_int_equal(scene.world.store->running_reads, count);
+        assert_int_equal(scene.world.store->running, count > 1 ? count + 1 : 1);
+        store_open_gate(&scene.world, CALL_WRITE);
+        store_open_gate(&scene.world, CALL_READ);
+        for (size_t i = 0; i < 6; i++)
+            assert_int_equal(sk_wait_page(scene.x, page_offset(i), SK_WANT_PRESENT, 0), 0);
+        assert_int_equal(scene.world.store->max_reads, count);
+        assert_true(scene.world.store->max_running <= (int) count + (count > 1));
+        scene_close(&scene);
+    }
+}
+
+/* Its limits: 1 to 64, else EINVAL and no change (pager/extensions.h).  */
+static void test_concurrent_reads_limits(void **state)
+{
+    (void) state;
+    struct scene scene;
+    scene_open(&scene, 16, 1, 0);
+    assert_int_equal(pager_set_concurrent_reads(scene.world.pager, 2), 0);
+    assert_int_equal(pager_set_concurrent_reads(scene.world.pager, 0), EINVAL);
+    assert_int_equal(pager_set_concurrent_reads(scene.world.pager, 65), EINVAL);
+    assert_int_equal(pager_set_concurrent_reads(scene.world.pager, (unsigned) -1), EINVAL);
+    store_close_gate(&scene.world, CALL_READ);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(sk_request(scene.x, page_offset(i), VM_PROT_READ), 0);
+    store_wait_gate(&scene.world, CALL_READ, 2);
+    message_fence(&scene, scene.x);
+    assert_int_equal(scene.world.store->running, 2);
+    store_open_gate(&scene.world, CALL_READ);
+    assert_int_equal(sk_wait_page(scene.x, page_offset(3), SK_WANT_PRESENT, 0), 0);
+    assert_int_equal(pager_set_concurrent_reads(scene.world.pager, 64), 0);
+    scene_close(&scene);
+}
+
+/* Different objects run side by side (section 3).  */
+static void test_objects_side_by_side(void **state)
+{
+    (void) state;
+    struct scene scene;
+    struct world second;
+    scene_open(&scene, 4, 1, 0);
+    world_join(&second, &scene.world, 4, 0);
+    sk_object *object = sk_map(scene.a, second.port);
+    store_close_gate(&scene.world, CALL_READ);
+    store_close_gate(&second, CALL_READ);
+    assert_int_equal(sk_request(scene.x, 0, VM_PROT_READ), 0);
+    assert_int_equal(sk_request(object, 0, VM_PROT_READ), 0);
+    store_wait_gate(&scene.world, CALL_READ, 1);
+    store_wait_gate(&second, CALL_READ, 1);
+    store_open_gate(&second, CALL_READ);
+    assert_int_equal(sk_wait_page(object, 0, SK_WANT_PRESENT, 0), 0);
+    assert_int_equal(sk_page_state(scene.x, 0).state, SK_PAGE_REQUESTED);
+    store_open_gate(&scene.world, CALL_READ);
+    assert_int_equal(sk_wait_page(scene.x, 0, SK_WANT_PRESENT, 0), 0);
+    sk_kernel_destroy(scene.a);
+    scene.a = sk_kernel_create("other");
+    scene.x = sk_map(scene.a, scene.world.port);
+    world_close(&second);
+    scene_close(&scene);
+}
+
+/* ---- pager_memcpy ---- */
+
+/* As documented until there are mappings: nothing is copied, EOPNOTSUPP; nothing to copy is no error (hurd/pager.h).  */
+static void test_memcpy_as_documented(void **state)
+{
+    (void) state;
+    struct world world;
+    world_open(&world, 4, 0);
+    char buffer[100] = "unchanged";
+    size_t size = 100;
+    assert_int_equal(pager_memcpy(world.pager, world.port, 0, buffer, &size, VM_PROT_READ), EOPNOTSUPP);
+    assert_int_equal(size, 0);
+    assert_string_equal(buffer, "unchanged");
+    size = 100;
+    assert_int_equal(pager_memcpy(world.pager, world.port, 0, buffer, &size, VM_PROT_READ | VM_PROT_WRITE), EOPNOTSUPP);
+    assert_int_equal(size, 0);
+    assert_int_equal(pager_memcpy(world.pager, world.port, 0, NULL, &size, VM_PROT_READ), 0);
+    assert_int_equal(size, 0);
+    world_close(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_write_lock_asks_before_the_first_write),
+        cmocka_unit_test(test_write_lock_on_a_write_request),
+        cmocka_unit_test(test_no_write_lock_no_unlock_callback),
+        cmocka_unit_test(test_failed_unlock_is_told_once_to_the_next_write),
+        cmocka_unit_test(test_failed_unlock_reaches_the_faulting_thread),
+        cmocka_unit_test(test_failed_write_fails_reads_until_a_write_succeeds),
+        cmocka_unit_test(test_failed_write_and_eviction_clear_the_error),
+        cmocka_unit_test(test_failed_read_is_tried_again),
+        cmocka_unit_test(test_bad_buffers_are_errors),
+        cmocka_unit_test(test_write_pages_not_supported),
+        cmocka_unit_test(test_write_pages_writes_the_run),
+        cmocka_unit_test(test_write_pages_writes_a_prefix),
+        cmocka_unit_test(test_every_supply_is_precious_with_notify),
+        cmocka_unit_test(test_supply_after_a_write_is_precious_for_one_client),
+        cmocka_unit_test(test_one_notice_per_eviction_after_the_write),
+        cmocka_unit_test(test_no_notice_while_somebody_has_or_gets_the_page),
+        cmocka_unit_test(test_callbacks_in_the_order_of_the_requests),
+        cmocka_unit_test(test_writes_of_a_page_in_order_and_apart),
+        cmocka_unit_test(test_callbacks_may_wait_for_other_pages),
+        cmocka_unit_test(test_concurrent_reads),
+        cmocka_unit_test(test_concurrent_reads_limits),
+        cmocka_unit_test(test_objects_side_by_side),
+        cmocka_unit_test(test_memcpy_as_documented),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
