@@ -111,7 +111,7 @@ static void *watch(void *argument)
 {
     struct trial *t = argument;
     for (int rounds = 0; !atomic_load(&t->over); rounds++) {
-        if (rounds == 2000 && source_now == MACH_MEMORY) {
+        if (rounds == 600 && source_now == MACH_MEMORY) {
             stuck++;
             atomic_store(&t->broken, 1);
             for (int i = 0; i < KERNELS; i++)
