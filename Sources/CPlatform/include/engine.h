@@ -48,6 +48,31 @@ pager_t pager_message_target(mach_port_t port);
 void pager_refuse_copy(pager_t);
 void pager_refuse_supply_completed(pager_t);
 
+/* ---- Messages to a client's control port ----
+
+   MIG's stubs for mach.defs, but they do not wait for ever (send.c): after a time pager_send_given_up, and then everything that the message
+   carried is gone, as if it had been sent.  After any other error nothing was taken.  (send.c compares these with MIG's own header.)  */
+
+kern_return_t pager_control_memory_object_ready(mach_port_t control, boolean_t may_cache,
+                                                memory_object_copy_strategy_t copy_strategy);
+kern_return_t pager_control_memory_object_data_supply(mach_port_t control, vm_offset_t offset, vm_offset_t data,
+                                                      mach_msg_type_number_t count, boolean_t deallocate,
+                                                      vm_prot_t lock_value, boolean_t precious, mach_port_t reply_to);
+kern_return_t pager_control_memory_object_data_error(mach_port_t control, vm_offset_t offset, vm_size_t size,
+                                                     kern_return_t error);
+kern_return_t pager_control_memory_object_lock_request(mach_port_t control, vm_offset_t offset, vm_size_t size,
+                                                       memory_object_return_t should_return, boolean_t should_flush,
+                                                       vm_prot_t lock_value, mach_port_t reply_to);
+kern_return_t pager_control_memory_object_change_attributes(mach_port_t control, boolean_t may_cache,
+                                                            memory_object_copy_strategy_t copy_strategy,
+                                                            mach_port_t reply_to);
+kern_return_t pager_control_memory_object_destroy(mach_port_t control, kern_return_t reason);
+
+extern const mach_msg_return_t pager_send_given_up;
+
+/* The calling thread is going to wait in a send: if it is the last that receives, another must (Swift).  */
+void pager_about_to_wait(void);
+
 /* ---- Messages (server.c) ---- */
 
 /* Receive one message from PORT_SET into BUFFER of SIZE bytes.  A message that could not be received whole (memory or names

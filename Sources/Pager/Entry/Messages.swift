@@ -23,6 +23,9 @@ public func pager_message_target(_ port: mach_port_t) -> OpaquePointer! {
     return OpaquePointer(target.pointee.port)
 }
 
+@_cdecl("pager_about_to_wait") @implementation
+public func pager_about_to_wait() { Worker.mayWait() }
+
 @_cdecl("_pager_S_memory_object_init") @implementation
 public func _pager_S_memory_object_init(_ pager: OpaquePointer!, _ control: mach_port_t, _ name: mach_port_t,
                                         _ page_size: vm_size_t) -> kern_return_t {

@@ -2,9 +2,17 @@
 //
 // `change_completed` does not say which client it is from. So where somebody waits, one client is asked at a time, by one
 // caller at a time: whatever answer comes is that client's.
+//
+// Who tells a client attributes looks afterwards whether they are still the pager's, and tells it the new ones if not. So, whatever the order
+// in which `memory_object_ready` and several callers' messages leave, the last that a client hears is true.
 
 import CPlatform
 import Synchronization
+
+struct Attributes: Equatable {
+    var mayCache: boolean_t
+    var copyStrategy: memory_object_copy_strategy_t
+}
 
 /// Locked.
 struct AttributeChange {
@@ -35,7 +43,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         while number < clientNumbersUsed() {
             let client = pointee.clients.client(number)
             if client.pointee.attached.load(ordering: .acquiring) != 0 && client.acquire() {
-                tell(client, mayCache, copyStrategy, wait)
+                tell(client, wait)
                 release(client)
             }
             number += 1
@@ -47,18 +55,40 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.unlock()
     }
 
-    private func tell(_ client: ClientPointer, _ mayCache: boolean_t, _ copyStrategy: memory_object_copy_strategy_t,
-                      _ wait: Bool) {
-        let number = client.pointee.number
-        if !wait {
-            send(number, 0) { memory_object_change_attributes($0, mayCache, copyStrategy, 0) }
-            return
-        }
+    /// `memory_object_ready`. The caller holds a reference of the client.
+    func sendReady(_ client: ClientPointer) {
+        let said = attributes()
+        send(client.pointee.number, 0) { pager_control_memory_object_ready($0, said.mayCache, said.copyStrategy) }
+        if attributes() != said { tell(client, false) }
+    }
+
+    private func attributes() -> Attributes {
+        pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
+        return Attributes(mayCache: locked.pointee.mayCache, copyStrategy: locked.pointee.copyStrategy)
+    }
+
+    private func tell(_ client: ClientPointer, _ wait: Bool) {
+        var said: Attributes
+        repeat {
+            said = attributes()
+            if wait { ask(client, said) } else {
+                send(client.pointee.number, 0) {
+                    pager_control_memory_object_change_attributes($0, said.mayCache, said.copyStrategy, 0)
+                }
+            }
+        } while attributes() != said
+    }
+
+    /// Tells the client and waits for its answer, or its end.
+    private func ask(_ client: ClientPointer, _ said: Attributes) {
         pointee.monitor.lock()
         locked.pointee.attributeChange.asked = client.pointee.number
         pointee.monitor.unlock()
         let name = portName
-        send(number, 0) { memory_object_change_attributes($0, mayCache, copyStrategy, name) }
+        send(client.pointee.number, 0) {
+            pager_control_memory_object_change_attributes($0, said.mayCache, said.copyStrategy, name)
+        }
         pointee.monitor.lock()
         // Its end, should it have begun before it was noted as asked, is seen here; a later one wakes us.
         if client.pointee.attached.load(ordering: .sequentiallyConsistent) == 0 {

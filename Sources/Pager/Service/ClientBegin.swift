@@ -27,27 +27,27 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             refuse(.secondInit, UInt64(control), UInt64(known.pointee.number))
             return turnAway(control, name, destroy: false)
         }
-        guard let client = attach(control, name) else {
+        var port = control
+        guard let client = attach(&port, name) else {
             refuse(.noMemory)
-            return turnAway(control, name, destroy: true)
+            return turnAway(port, name, destroy: true)
         }
-        pointee.monitor.lock()
-        let mayCache = locked.pointee.mayCache, copyStrategy = locked.pointee.copyStrategy
-        pointee.monitor.unlock()
         takenIn()
         if pointee.offers.load(ordering: .sequentiallyConsistent) != 0 { awaitOffers() }
-        send(client.pointee.number, 0) { memory_object_ready($0, mayCache, copyStrategy) }
+        sendReady(client)
+        release(client)
     }
 
     /// The kernel is told that it will not be served, so that it does not wait.
     private func turnAway(_ control: mach_port_t, _ name: mach_port_t, destroy: Bool) {
         takenIn()
-        if destroy { _ = memory_object_destroy(control, KERN_FAILURE) }
+        if destroy { _ = pager_control_memory_object_destroy(control, KERN_FAILURE) }
         _ = mach_port_deallocate(mach_task_self(), control)
         if name != 0 { _ = mach_port_deallocate(mach_task_self(), name) }
     }
 
-    private func attach(_ control: mach_port_t, _ name: mach_port_t) -> ClientPointer? {
+    /// A new client, with a reference for the caller. nil: memory or the like is exhausted. `control`: the name that the port has then.
+    private func attach(_ control: inout mach_port_t, _ name: mach_port_t) -> ClientPointer? {
         pointee.monitor.lock()
         // Room for all clients in the scratch states, so that no transition fails for want of it.
         guard pointee.descriptors.reserve(clients: Int(pointee.clients.used) + 1),
@@ -58,29 +58,38 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.unlock()
 
         let number = client.pointee.number
-        var port = control, isReserved = false
+        let former = control
+        var isReserved = false
         if number < WordLayout.clients && pager_is_ours_alone(control) != 0 {
             // (Not where somebody else in our task has the right as well, and would lose its name.)
             let wanted = pointee.clients.core.pointee.base + number
             if mach_port_rename(mach_task_self(), control, wanted) == 0 {
-                port = wanted
+                control = wanted
                 // Messages that were received before bear the old name: nobody else's right must get it meanwhile. (Should one
                 // have been quicker, the old name is not honoured; a kernel that waits for `ready` has sent nothing yet.)
-                isReserved = pager_reserve_name(control) == 0
+                isReserved = pager_reserve_name(former) == 0
             }
         }
-        // A port that is dead already announces that at once.
-        _ = pager_request_dead_name(port, portName)
+        // A port that is dead already announces that at once. A client whose death we could not learn of would be waited for.
+        if pager_request_dead_name(control, portName) != 0 {
+            if isReserved { _ = mach_port_deallocate(mach_task_self(), former) }
+            pointee.monitor.lock()
+            pointee.clients.free(client)
+            pointee.monitor.unlock()
+            return nil
+        }
 
         pointee.monitor.lock()
         client.pointee.name = name
         if isReserved {
-            client.pointee.formerControl = control
+            client.pointee.formerControl = former
             pointee.clients.core.pointee.formerControls.wrappingAdd(1, ordering: .relaxed)
         }
-        if number >= ClientTable.firstChunk { pointee.clients.index(client, port) }
-        client.pointee.references.store(1, ordering: .relaxed)
-        client.pointee.control.store(port, ordering: .releasing)
+        if number >= ClientTable.firstChunk { pointee.clients.index(client, control) }
+        let attachment = pointee.clients.core.pointee.attachments.wrappingAdd(1, ordering: .relaxed).newValue
+        client.pointee.attachment.store(attachment, ordering: .relaxed)
+        client.pointee.references.store(2, ordering: .releasing)
+        client.pointee.control.store(control, ordering: .releasing)
         client.pointee.attached.store(1, ordering: .sequentiallyConsistent)
         pointee.clients.core.pointee.attached.wrappingAdd(1, ordering: .sequentiallyConsistent)
         pointee.monitor.unlock()

@@ -80,12 +80,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if known, let client { endClient(client) }
     }
 
-    /// It does not answer: go on without it.
-    func giveUp(_ client: ClientPointer) {
+    /// It does not answer: go on without it. `saying`: it is told.
+    func giveUp(_ client: ClientPointer, saying: Bool) {
         if !client.acquire() { return }
         if detach(client) {
             refuse(.clientGivenUp, UInt64(client.pointee.number))
-            _ = memory_object_destroy(client.pointee.control.load(ordering: .relaxed), KERN_FAILURE)
+            if saying { _ = pager_control_memory_object_destroy(client.pointee.control.load(ordering: .relaxed), KERN_FAILURE) }
             endClient(client)
         }
         release(client)

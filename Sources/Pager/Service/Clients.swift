@@ -21,6 +21,8 @@ struct Client: ~Copyable {
     let attached = Atomic<UInt32>(0)
     /// One for being known, one for each thread that sends to it.
     let references = Atomic<UInt32>(0)
+    /// `Core.attachments` when it attached, itself counted.
+    let attachment = Atomic<UInt>(0)
     /// The name under which messages may still come that were received before the port was renamed; 0: none. Locked.
     /// A dead name of ours stands in its place, so that it means nothing else meanwhile.
     var formerControl: mach_port_t = 0
@@ -45,6 +47,8 @@ struct ClientTable {
         let base: mach_port_t
         /// Attached clients.
         let attached = Atomic<UInt32>(0)
+        /// Clients that ever attached. Changes under the lock.
+        let attachments = Atomic<UInt>(0)
         /// Clients whose `formerControl` may come.
         let formerControls = Atomic<UInt32>(0)
     }
@@ -149,7 +153,6 @@ struct ClientTable {
     /// A number for a new client; nil: memory is exhausted. Locked.
     func allocate() -> ClientPointer? {
         let free = locked.pointee.firstFree
-        // A number rests as long as can be: a thread that was slow to send to its last bearer must not find another one.
         if free != noClient && locked.pointee.used >= WordLayout.clients {
             let client = client(free)
             locked.pointee.firstFree = client.pointee.nextFree

@@ -144,20 +144,26 @@ extension LockRequest {
 }
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
-    /// Asks a client. false: it is gone and will not answer (and the user who waits was not told).
-    func requestLock(_ number: ClientNumber, _ asked: LockRequest) -> Bool {
+    /// Asks a client; `outcome`: what decided on it, if a page did. false: it is gone and will not answer (and the user who waits was not
+    /// told).
+    func requestLock(_ number: ClientNumber, _ asked: LockRequest, by outcome: Outcome? = nil) -> Bool {
         var request = asked
         if !request.isUsers {
             request.offset = offset(request.page)
             request.length = vm_size_t(pageSize)
         }
+        // So that the number means this client until the request is sent.
+        let client = pointee.clients.client(number)
+        if !client.acquire() { return false }
+        defer { release(client) }
+        if let outcome, !outcome.means(client, request.page, self) { return false }
         guard let entry = Memory.allocate(LockEntry.self, 1, .waits) else { return false }
         entry.initialize(to: LockEntry(serial: 0, client: number, request: request))
         if request.isUsers && request.flush { pointee.rangeFlushes.wrappingAdd(1, ordering: .sequentiallyConsistent) }
 
         pointee.monitor.lock()
         // A client that is leaving has its entries taken away under this lock; after that none may come.
-        if pointee.clients.client(number).pointee.attached.load(ordering: .acquiring) == 0 {
+        if client.pointee.attached.load(ordering: .acquiring) == 0 {
             pointee.monitor.unlock()
             if request.isUsers && request.flush {
                 pointee.rangeFlushes.wrappingSubtract(1, ordering: .sequentiallyConsistent)
@@ -204,10 +210,10 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func sendLock(_ number: ClientNumber, _ request: LockRequest) {
         let name = portName
         // A kernel may keep us in this call while it waits for something else from us.
-        _ = Worker.mayCallTranslator()
+        Worker.mayWait()
         send(number, page(request.offset)) {
-            memory_object_lock_request($0, request.offset, request.length, request.returns, request.flush ? 1 : 0,
-                                       request.lock, name)
+            pager_control_memory_object_lock_request($0, request.offset, request.length, request.returns, request.flush ? 1 : 0,
+                                                     request.lock, name)
         }
     }
 

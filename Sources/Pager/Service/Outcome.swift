@@ -1,6 +1,7 @@
 // What a transition decided, with the clients that it concerns.
 
 import CPlatform
+import Synchronization
 
 struct Outcome {
     var effects: Effects
@@ -11,17 +12,45 @@ struct Outcome {
     var content: PageContent?
     /// `.supplyHeld`: the version to send, with a reference until `releaseOutcome`.
     var version: JobPointer?
+    /// The page's word and what it was made, where no lock was held; nil: `attachments` tells.
+    var slot: WordPointer?
+    var new = Word.untouched
+    /// How many clients had attached by then.
+    var attachments: UInt = 0
     /// Memory was exhausted and nothing happened. Only requests and offers can be answered so.
     var exhausted = false
 
     static let nothing = Outcome(effects: .nothing, word: .untouched)
     static let noMemory = Outcome(effects: .nothing, word: .untouched, exhausted: true)
 
-    init(effects: Effects, word: Word, content: PageContent? = nil, exhausted: Bool = false) {
+    init(effects: Effects, word: Word, content: PageContent? = nil, attachments: UInt = 0, exhausted: Bool = false) {
         self.effects = effects
         self.word = word
         self.content = content
+        self.attachments = attachments
         self.exhausted = exhausted
+    }
+
+    /// Decided without a lock.
+    init(effects: Effects, word: Word, slot: WordPointer, new: Word) {
+        self.effects = effects
+        self.word = word
+        self.slot = slot
+        self.new = new
+    }
+
+    /// Whether the client, of which the caller holds a reference, is the one whose number the outcome names, and not one that got the
+    /// number since. A number is free only after every page has forgotten its client, and after the last reference went. So:
+    ///   - under the lock, under which clients attach: it is if it was attached by then;
+    ///   - without: it is if the page still has it recorded as was decided, since the page is ours until the answer is sent and nobody else
+    ///     is granted it meanwhile. (An error leaves no record. It may reach a new client, where it answers nothing.)
+    @inline(__always)
+    func means(_ client: ClientPointer, _ page: UInt64, _ pager: PagerPointer) -> Bool {
+        guard let slot else {
+            return Int(bitPattern: attachments &- client.pointee.attachment.load(ordering: .relaxed)) >= 0
+        }
+        return slot.pointee.load(ordering: .acquiring) == new.raw || effects.action == .error
+            || pager.currentAccess(page, client.pointee.number) != .none
     }
 
     /// The clients that get an answer, in order of arrival.

@@ -192,7 +192,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         outcome.forEachOutstanding { number in
             if downgrade { pointee.counters.downgrades.increment() } else { pointee.counters.flushes.increment() }
             _ = requestLock(number, .page(page, returns: returns, flush: !downgrade,
-                                          lock: downgrade ? VM_PROT_WRITE : VM_PROT_NO_CHANGE))
+                                          lock: downgrade ? VM_PROT_WRITE : VM_PROT_NO_CHANGE), by: outcome)
         }
         releaseOutcome(outcome)
     }

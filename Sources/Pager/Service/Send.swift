@@ -1,41 +1,61 @@
 // Sending one message to one client.
 //
-// A message that is not sent would leave somebody waiting for ever, so a failure is one of three things:
+// A message that is not sent would leave somebody waiting for ever, so a failure is one of four things:
 //   - the client's port is dead. It is known to us as a dead name, or soon will be; that ends whatever concerns the client, in the
 //     order of its messages. Nothing is to be done here.
 //   - something is short (memory, buffers): it is tried again, a few times, with a pause.
 //   - it still cannot be sent: the client cannot be served and is given up, as if it were dead.
+//   - the client's port is one with a queue that nobody empties (CPlatform/send.c): the same, at once.
+//
+// A client's number may be used again while a thread is still about to send to its last bearer. Whoever sends what a page's state decided
+// says by which `Outcome`, and that tells the two apart (`Outcome.means`).
 
 import CPlatform
 import Synchronization
 
 private let attempts = 6
 
+/// What became of a message, and of the memory that it was to move.
+enum Delivery: UInt8 {
+    /// Sent.
+    case sent
+    /// Not sent; nothing was taken.
+    case refused
+    /// Not sent, but gone.
+    case lost
+}
+
 extension UnsafeMutablePointer where Pointee == PagerObject {
-    /// `message` sends to the control port that it is given. true: it was sent.
+    /// `message` sends to the control port that it is given. `outcome`: what decided on the message; nil: it is for whoever has the number.
     @inline(__always)
     @discardableResult
-    func send(_ number: ClientNumber, _ page: UInt64, _ message: (mach_port_t) -> kern_return_t) -> Bool {
+    func send(_ number: ClientNumber, _ page: UInt64, by outcome: Outcome? = nil,
+              _ message: (mach_port_t) -> kern_return_t) -> Delivery {
         let client = pointee.clients.client(number)
-        if !client.acquire() { return false }
+        if !client.acquire() { return .refused }
+        defer { release(client) }
+        if let outcome, !outcome.means(client, page, self) { return .refused }
         let result = message(client.pointee.control.load(ordering: .relaxed))
-        let sent = result == 0 || sendAgain(client, page, result, message)
-        release(client)
-        return sent
+        return result == 0 ? .sent : sendAgain(client, page, result, message)
     }
 
     @inline(never)
     private func sendAgain(_ client: ClientPointer, _ page: UInt64, _ first: kern_return_t,
-                           _ message: (mach_port_t) -> kern_return_t) -> Bool {
+                           _ message: (mach_port_t) -> kern_return_t) -> Delivery {
         var result = first
         for attempt in 1..<attempts {
-            if result == pager_send_invalid_destination { return false }
+            if result == pager_send_invalid_destination { return .refused }
             refuse(.sendFailed, UInt64(offset(page)), UInt64(UInt32(bitPattern: result)))
+            if result == pager_send_given_up {
+                // Another message would wait as long.
+                giveUp(client, saying: false)
+                return .lost
+            }
             platform_pause_ms(UInt32(1 << attempt))
             result = message(client.pointee.control.load(ordering: .relaxed))
-            if result == 0 { return true }
+            if result == 0 { return .sent }
         }
-        giveUp(client)
-        return false
+        giveUp(client, saying: true)
+        return .refused
     }
 }

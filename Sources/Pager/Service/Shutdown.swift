@@ -107,7 +107,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         var number: ClientNumber = 0
         while number < clientNumbersUsed() {
             let client = pointee.clients.client(number)
-            if client.pointee.attached.load(ordering: .acquiring) != 0 { giveUp(client) }
+            if client.pointee.attached.load(ordering: .acquiring) != 0 { giveUp(client, saying: true) }
             number += 1
         }
         // Callbacks that run are waited for: the translator has to return from them.

@@ -11,8 +11,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         var moved = false
         for index in 0..<count {
             let last = index == count - 1
-            let sent = supply(page, outcome, to: outcome.answered(at: index), data, move: last)
-            moved = sent && last
+            moved = supply(page, outcome, to: outcome.answered(at: index), data, move: last) != .refused && last
         }
         if !moved { freePages(data, 1) }
     }
@@ -36,19 +35,19 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         _ = supply(page, outcome, to: outcome.answered(at: 0), data, move: false)
     }
 
-    /// One message. true: it was sent, and with `move` the data are gone.
+    /// One message. With `move` the data are gone unless it was refused.
     @inline(__always)
     private func supply(_ page: UInt64, _ outcome: Outcome, to number: ClientNumber, _ data: vm_address_t,
-                        move: Bool) -> Bool {
+                        move: Bool) -> Delivery {
         let size = mach_msg_type_number_t(truncatingIfNeeded: pageSize)
-        let sent = send(number, page) {
-            memory_object_data_supply($0, offset(page), data, size, move ? 1 : 0,
+        let delivery = send(number, page, by: outcome) {
+            pager_control_memory_object_data_supply($0, offset(page), data, size, move ? 1 : 0,
                                       outcome.effects.write ? 0 : VM_PROT_WRITE, outcome.effects.precious ? 1 : 0, 0)
         }
         // From now on the client may have the page: whoever sweeps after a user's flush must know (Ledger.swift).
         if pointee.rangeFlushes.load(ordering: .sequentiallyConsistent) != 0 { noteGiven(number, page) }
-        if sent { pointee.counters.supplies.increment() }
-        return sent
+        if delivery == .sent { pointee.counters.supplies.increment() }
+        return delivery
     }
 
     func refuseAnswered(_ page: UInt64, _ outcome: Outcome) {
@@ -59,7 +58,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     func sendError(_ number: ClientNumber, _ offset: vm_offset_t, _ length: vm_size_t, _ code: Int32) {
         pointee.counters.errors.increment()
-        send(number, page(offset)) { memory_object_data_error($0, offset, length, code) }
+        send(number, page(offset)) { pager_control_memory_object_data_error($0, offset, length, code) }
     }
 
     /// Writing is permitted to clients that have the page. No answer is asked for: what the client does next says enough.
@@ -67,9 +66,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func permitAnswered(_ page: UInt64, _ outcome: Outcome) {
         for index in 0..<outcome.answeredCount {
             pointee.counters.unlocks.increment()
-            send(outcome.answered(at: index), page) {
-                memory_object_lock_request($0, offset(page), vm_size_t(pageSize), MEMORY_OBJECT_RETURN_NONE, 0,
-                                           VM_PROT_NONE, 0)
+            send(outcome.answered(at: index), page, by: outcome) {
+                pager_control_memory_object_lock_request($0, offset(page), vm_size_t(pageSize), MEMORY_OBJECT_RETURN_NONE, 0,
+                                                         VM_PROT_NONE, 0)
             }
         }
     }

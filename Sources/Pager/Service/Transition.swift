@@ -28,13 +28,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             if state.isHeld { break }
             let effects = PageProtocol.step(&state, event, context)
             if state.overflowed || state.isHeld || effects.held != .unchanged { break }
+            // Nobody owns the page while clients are asked: only under the lock it is certain whom the word means (`Outcome.means`).
+            if effects.action == .flush || effects.action == .downgrade { break }
             state.checkInvariants()
             let new = state.word
-            let concerned = effects.action == .flush || effects.action == .downgrade ? new : word
-            if new == word { return Outcome(effects: effects, word: concerned) }
-            if slot.pointee.weakCompareExchange(expected: word.raw, desired: new.raw,
-                                                ordering: .acquiringAndReleasing).exchanged {
-                return Outcome(effects: effects, word: concerned)
+            if new == word || slot.pointee.weakCompareExchange(expected: word.raw, desired: new.raw,
+                                                               ordering: .acquiringAndReleasing).exchanged {
+                return Outcome(effects: effects, word: word, slot: slot, new: new)
             }
         }
         return transitionSlowly(page, event, context, address)
@@ -143,9 +143,22 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         case .supply, .supplyHeld, .error, .grantWrite: word = old
         default: return Outcome(effects: effects, word: .untouched)
         }
-        if !word.isDescriptor { return Outcome(effects: effects, word: word) }
+        let attachments = pointee.clients.core.pointee.attachments.load(ordering: .relaxed)
+        if !word.isDescriptor { return Outcome(effects: effects, word: word, attachments: attachments) }
         pointee.descriptors.retain(word.descriptor)
-        return Outcome(effects: effects, word: word, content: pointee.descriptors.descriptor(word.descriptor).content)
+        return Outcome(effects: effects, word: word, content: pointee.descriptors.descriptor(word.descriptor).content,
+                       attachments: attachments)
+    }
+
+    /// What the client has of the page now.
+    @inline(never)
+    func currentAccess(_ page: UInt64, _ client: ClientNumber) -> Access {
+        guard let slot = pointee.map.word(at: page) else { return .none }
+        pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
+        let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
+        return word.isDescriptor ? pointee.descriptors.descriptor(word.descriptor).content.access(of: client)
+            : WordState(word).access(of: client)
     }
 
     /// The outcome's work is done.

@@ -36,6 +36,9 @@ struct Worker {
         return worker.leaveReceivers()
     }
 
+    /// This thread may be kept in a message to a client: if it is the last that receives, another must, if there can be one.
+    static func mayWait() { _ = mayCallTranslator() }
+
     /// Jobs of this pager wait, and this thread must not do them.
     static func leaveToOthers(_ pager: PagerPointer) {
         guard let worker = current else { return }

@@ -1,0 +1,43 @@
+/* Sending to a client's control port.
+
+   A real kernel takes a message to its control port in the sender's context, so sending never waits. But whoever maps an object may give
+   any port of his as control port: one that stands for a kernel far away, with a queue that is full now and then, or one that nobody will
+   ever empty. So a send waits only for a limited time, and whoever is about to wait says so first, so that others go on receiving.
+
+   The stubs are MIG's; this is what they call instead of mach_msg.  */
+
+#include "engine.h"
+#include "send.h"
+/* Declares the stubs a second time: the compiler compares.  */
+#include "control_U.h"
+
+/* Longer than any queue that somebody works at stays full.  */
+enum { patience_ms = 1000 };
+
+const mach_msg_return_t pager_send_given_up = MACH_SEND_TIMED_OUT;
+
+static mach_msg_return_t
+without_details(mach_msg_return_t result)
+{
+    return result & ~MACH_MSG_MASK;
+}
+
+mach_msg_return_t
+pager_send_control(mach_msg_header_t *message, mach_msg_option_t option, mach_msg_size_t send_size,
+                   mach_msg_size_t receive_size, mach_port_t receive_name, mach_msg_timeout_t timeout,
+                   mach_port_t notify)
+{
+    (void) timeout;
+    option |= MACH_SEND_TIMEOUT;
+    mach_msg_return_t result = mach_msg(message, option, send_size, receive_size, receive_name, 0, notify);
+    if (without_details(result) != MACH_SEND_TIMED_OUT)
+        return result;
+    /* The message came back with all that it carries, ready to be sent again.  */
+    pager_about_to_wait();
+    result = mach_msg(message, option, send_size, receive_size, receive_name, patience_ms, notify);
+    if (without_details(result) != MACH_SEND_TIMED_OUT)
+        return result;
+    /* It came back again, its memory perhaps at another address than it was given from, which the caller does not know.  */
+    mach_msg_destroy(message);
+    return pager_send_given_up;
+}

@@ -1,0 +1,309 @@
+/* Rules about clients as such: numbers and names that are used again, ports that are not a kernel's, attributes that change while a client
+   attaches, and a client whose end could not be learnt of.
+
+   A *raw* client is a control port of the test's own: what comes to it runs in the pager's thread, and can be stopped there.  */
+
+#include <stdatomic.h>
+
+#include <mach/memory_object_user.h>
+
+#include "cast.h"
+#include "engine.h"
+
+enum { MESSAGES = 64 };
+
+struct raw {
+    hostmach_task_t task;
+    mach_port_t pager, control, name;
+    mach_msg_id_t stop_at;              /* a message with this id stops its sender ... */
+    int stopped, go;                    /* ... who says so, and goes on when told */
+    mach_msg_id_t got[MESSAGES];
+    int count;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+};
+
+static void raw_wait(struct raw *raw)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 30;
+    if (pthread_cond_timedwait(&raw->changed, &raw->lock, &end) != 0)
+        abort();
+}
+
+static void take(mach_msg_header_t *message, void *cookie)
+{
+    struct raw *raw = cookie;
+    pthread_mutex_lock(&raw->lock);
+    if (raw->count < MESSAGES)
+        raw->got[raw->count++] = message->msgh_id;
+    if (message->msgh_id == raw->stop_at) {
+        raw->stop_at = 0;
+        raw->stopped = 1;
+        pthread_cond_broadcast(&raw->changed);
+        while (!raw->go)
+            raw_wait(raw);
+    }
+    pthread_cond_broadcast(&raw->changed);
+    pthread_mutex_unlock(&raw->lock);
+    mach_msg_destroy(message);
+}
+
+/* Maps the object; HANDLER 0: the control port is an ordinary one, with a queue.  */
+static void raw_open(struct raw *raw, struct world *world, int handler, mach_msg_id_t stop_at)
+{
+    *raw = (struct raw) { .task = hostmach_task_create("raw"), .stop_at = stop_at };
+    pthread_mutex_init(&raw->lock, NULL);
+    pthread_cond_init(&raw->changed, NULL);
+    assert_int_equal(hostmach_copy_send(hostmach_task_main(), world->port, raw->task, &raw->pager), 0);
+    hostmach_task_t before = hostmach_task_enter(raw->task);
+    assert_int_equal(mach_port_allocate(mach_task_self(), MACH_PORT_RIGHT_RECEIVE, &raw->control), 0);
+    assert_int_equal(mach_port_allocate(mach_task_self(), MACH_PORT_RIGHT_RECEIVE, &raw->name), 0);
+    if (handler)
+        assert_int_equal(hostmach_port_set_handler(raw->control, take, raw), 0);
+    assert_int_equal(memory_object_init(raw->pager, raw->control, raw->name, vm_page_size), 0);
+    hostmach_task_enter(before);
+}
+
+static void raw_request(struct raw *raw, size_t page, vm_prot_t access)
+{
+    hostmach_task_t before = hostmach_task_enter(raw->task);
+    assert_int_equal(memory_object_data_request(raw->pager, raw->control, page_offset(page), vm_page_size, access), 0);
+    hostmach_task_enter(before);
+}
+
+static void raw_wait_stopped(struct raw *raw)
+{
+    pthread_mutex_lock(&raw->lock);
+    while (!raw->stopped)
+        raw_wait(raw);
+    pthread_mutex_unlock(&raw->lock);
+}
+
+static void raw_go(struct raw *raw)
+{
+    pthread_mutex_lock(&raw->lock);
+    raw->go = 1;
+    pthread_cond_broadcast(&raw->changed);
+    pthread_mutex_unlock(&raw->lock);
+}
+
+static int raw_has(struct raw *raw, mach_msg_id_t id)
+{
+    int count = 0;
+    pthread_mutex_lock(&raw->lock);
+    for (int i = 0; i < raw->count; i++)
+        count += raw->got[i] == id;
+    pthread_mutex_unlock(&raw->lock);
+    return count;
+}
+
+static void raw_wait_for(struct raw *raw, mach_msg_id_t id)
+{
+    pthread_mutex_lock(&raw->lock);
+    for (;;) {
+        for (int i = 0; i < raw->count; i++)
+            if (raw->got[i] == id) {
+                pthread_mutex_unlock(&raw->lock);
+                return;
+            }
+        raw_wait(raw);
+    }
+}
+
+static void raw_close(struct raw *raw)
+{
+    hostmach_task_drain(raw->task);
+    hostmach_task_destroy(raw->task);
+}
+
+/* ---- Numbers ---- */
+
+/* So that the next client gets a number that had a bearer: the first four are new ones.  */
+static void use_up_numbers(struct cast *c)
+{
+    cast_open(c, 4, 4, 0);
+    assert_int_equal(world_statistics(&c->world).clients, 4);
+}
+
+/* Two readers are answered by one thread; while it is still at the first, the second dies and a new client gets its number.  What
+   was meant for the dead one does not reach the new one, who never asked.  */
+static void test_supply_is_not_sent_to_the_next_bearer_of_a_number(void **state)
+{
+    (void) state;
+    for (int beyond = 0; beyond < 2; beyond++) {
+        struct cast c;
+        use_up_numbers(&c);
+        /* Client numbers: `slow' 4, or, after two have gone, 2 and 3 again.  */
+        struct raw slow, next;
+        if (!beyond) {
+            cast_kill(&c, 2);
+            wait_clients(&c, 3);
+        }
+        raw_open(&slow, &c.world, 1, SK_DATA_SUPPLY);
+        raw_wait_for(&slow, SK_READY);
+        store_close_gate(&c.world, CALL_READ);
+        raw_request(&slow, 0, VM_PROT_READ);
+        store_wait_gate(&c.world, CALL_READ, 1);
+        ask(c.objects[1], 0, VM_PROT_READ);
+        fence_by_refusal(&c, c.objects[1]);
+        store_open_gate(&c.world, CALL_READ);
+        raw_wait_stopped(&slow);
+        cast_kill(&c, 1);
+        wait_clients(&c, 3 + (beyond != 0));
+        raw_open(&next, &c.world, 1, 0);
+        raw_wait_for(&next, SK_READY);
+        assert_int_equal(pager_page_access(c.world.pager, 0, 1), 0);
+        raw_go(&slow);
+        world_settle(&c.world);
+        assert_int_equal(raw_has(&next, SK_DATA_SUPPLY), 0);
+        assert_int_equal(raw_has(&slow, SK_DATA_SUPPLY), 1);
+        raw_close(&slow);
+        raw_close(&next);
+        cast_close(&c);
+    }
+}
+
+/* The same for the flush of two readers: the new client is asked nothing, and its own page stays.  */
+static void test_flush_is_not_sent_to_the_next_bearer_of_a_number(void **state)
+{
+    (void) state;
+    struct cast c;
+    use_up_numbers(&c);
+    cast_kill(&c, 0);
+    wait_clients(&c, 3);
+    struct raw slow, next;
+    raw_open(&slow, &c.world, 1, SK_LOCK_REQUEST);          /* number 0 again: asked first */
+    raw_wait_for(&slow, SK_READY);
+    raw_request(&slow, 0, VM_PROT_READ);
+    raw_wait_for(&slow, SK_DATA_SUPPLY);
+    get(c.objects[1], 0);
+    world_settle(&c.world);
+    assert_int_equal(access_of(&c, 0, 0), 1);
+    assert_int_equal(access_of(&c, 0, 1), 1);
+    ask(c.objects[3], 0, RW);
+    raw_wait_stopped(&slow);
+    cast_kill(&c, 1);
+    wait_clients(&c, 3);
+    raw_open(&next, &c.world, 1, 0);
+    raw_wait_for(&next, SK_READY);
+    raw_go(&slow);
+    /* The slow one never answers: it goes, and the writer gets the page.  */
+    raw_close(&slow);
+    wait_page(c.objects[3], 0, SK_WANT_WRITABLE);
+    world_settle(&c.world);
+    assert_int_equal(raw_has(&next, SK_LOCK_REQUEST), 0);
+    raw_close(&next);
+    cast_close(&c);
+}
+
+/* ---- Control ports that are no kernel's ---- */
+
+/* A client whose control port is an ordinary port that nobody empties is given up when its queue is full; whoever was served after it in
+   the same object is served, and other objects meanwhile.  */
+static void test_full_control_port_is_given_up(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 64, 0);
+    struct world other;
+    world_join(&other, &c.world, 4, 0);
+    sk_kernel *kernel = sk_kernel_create("other");
+    sk_object *object = sk_map(kernel, other.port);
+    struct raw full;
+    raw_open(&full, &c.world, 0, 0);
+    wait_clients(&c, 3);
+    for (size_t page = 0; page < 32; page++)
+        raw_request(&full, page, RW);
+    assert_int_equal(get(object, 3), 4);
+    for (size_t page = 0; page < 64; page++)
+        put(c.objects[page & 1], page, (unsigned char) (page + 100));
+    wait_clients(&c, 2);
+    pager_return(c.world.pager, 1);
+    for (size_t page = 0; page < 64; page++)
+        assert_int_equal(store_byte(&c.world, page), page + 100);
+    raw_close(&full);
+    sk_kernel_destroy(kernel);
+    world_close(&other);
+    cast_close(&c);
+}
+
+/* ---- Attributes ---- */
+
+/* Attributes change while `memory_object_ready' with the old ones is on its way: the last that the client hears is the new ones.  */
+static void test_attributes_change_while_a_client_attaches(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    struct raw raw;
+    raw_open(&raw, &c.world, 1, SK_READY);
+    raw_wait_stopped(&raw);
+    pager_change_attributes(c.world.pager, 1, MEMORY_OBJECT_COPY_NONE, 0);
+    /* (This one overtook `ready'; a kernel executes it in that order.)  */
+    int before = raw_has(&raw, SK_CHANGE_ATTRIBUTES);
+    raw_go(&raw);
+    pthread_mutex_lock(&raw.lock);
+    while (raw.count < before + 2)
+        raw_wait(&raw);
+    assert_int_equal(raw.got[raw.count - 1], SK_CHANGE_ATTRIBUTES);
+    pthread_mutex_unlock(&raw.lock);
+    world_settle(&c.world);
+    raw_close(&raw);
+    cast_close(&c);
+}
+
+/* ---- Death ---- */
+
+static atomic_int refuse_dead_name;         /* the next requests for news of a death fail */
+
+kern_return_t __real_pager_request_dead_name(mach_port_t name, mach_port_t notify);
+kern_return_t __wrap_pager_request_dead_name(mach_port_t name, mach_port_t notify);
+
+kern_return_t __wrap_pager_request_dead_name(mach_port_t name, mach_port_t notify)
+{
+    if (notify != MACH_PORT_NULL && atomic_load(&refuse_dead_name) > 0 && atomic_fetch_sub(&refuse_dead_name, 1) > 0)
+        return KERN_RESOURCE_SHORTAGE;
+    return __real_pager_request_dead_name(name, notify);
+}
+
+/* Mach cannot register for the news of the client's death: the client is turned away rather than waited for some day; when it tries
+   again, it is served.  */
+static void test_client_whose_death_cannot_be_learnt_of_is_turned_away(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    for (int renamed = 0; renamed < 2; renamed++) {
+        sk_kernel *kernel = sk_kernel_create("V");
+        if (!renamed)
+            while (c.count < 4)
+                cast_join(&c);              /* the next is looked up, not renamed */
+        else
+            cast_kill(&c, 3), wait_clients(&c, 3);
+        unsigned clients = (unsigned) world_statistics(&c.world).clients;
+        atomic_store(&refuse_dead_name, 1);
+        assert_int_not_equal(sk_wait_ready(sk_map_async(kernel, c.world.port), 0), 0);
+        assert_int_equal(atomic_load(&refuse_dead_name), 0);
+        assert_int_equal(world_statistics(&c.world).clients, clients);
+        sk_object *again = sk_map(kernel, c.world.port);
+        put(again, 0, 9);
+        assert_int_equal(get(c.objects[0], 0), 9);
+        sk_kernel_destroy(kernel);
+        wait_clients(&c, clients);
+    }
+    cast_close(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_supply_is_not_sent_to_the_next_bearer_of_a_number),
+        cmocka_unit_test(test_flush_is_not_sent_to_the_next_bearer_of_a_number),
+        cmocka_unit_test(test_full_control_port_is_given_up),
+        cmocka_unit_test(test_attributes_change_while_a_client_attaches),
+        cmocka_unit_test(test_client_whose_death_cannot_be_learnt_of_is_turned_away),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
