@@ -43,6 +43,9 @@ struct PagerObject: ~Copyable {
     let directWritesBegun = Atomic<UInt32>(0)
     let directWritesEnded = Atomic<UInt32>(0)
 
+    /// The translator's pager_write_pages said that it does not exist.
+    let writesSingly = Atomic<UInt32>(0)
+
     /// Calls of pager_offer_page that are sending.
     let offers = Atomic<UInt32>(0)
 

@@ -66,6 +66,9 @@ struct VersionIndex {
 }
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
+    /// Pages that are written by one call at the most.
+    static var runLimit: Int { 64 }
+
     /// Pages that may wait to be written before a worker that brings more helps to get rid of them.
     static var versionLimit: Int { 8192 }
 
@@ -130,17 +133,29 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if address != 0 { _ = vm_deallocate(mach_task_self(), address, vm_size_t(count << pointee.pageShift)) }
     }
 
-    /// Writes this version, and with it the waiting ones of the pages that follow, where their data lie one
-    /// behind the other. The executor is held.
+    /// Writes this version, and with it the waiting ones of the pages that follow, if the translator can write several at once.
+    /// The executor is held.
     func writeVersions(_ first: JobPointer) {
-        let limit = 256
         pointee.monitor.lock()
-        var last = first
-        var count = 1
-        // The run is linked through `next`, which the queue does not need any more.
+        let (count, adjoin) = takeRunLocked(first)
+        pointee.monitor.unlock()
+
+        let gathered = adjoin ? 0 : gather(first, count)
+        if !adjoin && gathered == 0 { return finishEach(first) }
+        var run = WriteRun(pager: self, page: first.pointee.page, address: adjoin ? first.pointee.address : gathered,
+                           count: count)
+        forEach(first) { finishVersion($0, run.writeNext()) }
+        freePages(gathered, UInt64(count))
+    }
+
+    /// Takes the waiting versions of the pages behind the first one's out of the queue and links them to it through `next`, which the queue
+    /// does not need any more. How many there are with the first, and whether their data lie one behind the other. Locked.
+    private func takeRunLocked(_ first: JobPointer) -> (count: Int, adjoin: Bool) {
+        var last = first, count = 1, adjoin = true
+        let limit = pointee.writesSingly.load(ordering: .relaxed) != 0 ? 1 : PagerPointer.runLimit
         while count < limit, let next = locked.pointee.versions.newest(last.pointee.page + 1),
-              next.pointee.state == .waiting,
-              next.pointee.address == last.pointee.address + vm_address_t(pageSize) {
+              next.pointee.state == .waiting {
+            if next.pointee.address != last.pointee.address + vm_address_t(pageSize) { adjoin = false }
             locked.pointee.jobs.remove(next)
             next.pointee.state = .writing
             last.pointee.next = next
@@ -150,14 +165,41 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if locked.pointee.jobs.isEmpty {
             pointee.executor.bitwiseAnd(~Executor.waiting, ordering: .acquiringAndReleasing)
         }
-        pointee.monitor.unlock()
+        return (count, adjoin)
+    }
 
-        var run = WriteRun(pager: self, page: first.pointee.page, address: first.pointee.address, count: count)
+    /// A copy of the run's data in one piece. 0: there is no memory for it. (Pages that come back one by one, as a kernel short of memory
+    /// sends them, lie anywhere; a copy costs less than a call of the store.)
+    private func gather(_ first: JobPointer, _ count: Int) -> vm_address_t {
+        var address: vm_address_t = 0
+        if vm_allocate(mach_task_self(), &address, vm_size_t(widen(count) << pointee.pageShift), 1) != 0 { return 0 }
+        var target = address
+        forEach(first) { version in
+            copyPage(version.pointee.address, to: target)
+            target += vm_address_t(pageSize)
+        }
+        return address
+    }
+
+    private func copyPage(_ source: vm_address_t, to target: vm_address_t) {
+        guard let from = UnsafeRawPointer(bitPattern: UInt(source)), let to = UnsafeMutableRawPointer(bitPattern: UInt(target))
+        else { return }
+        to.copyMemory(from: from, byteCount: Int(pageSize))
+    }
+
+    private func finishEach(_ first: JobPointer) {
+        forEach(first) { version in
+            var one = WriteRun(pager: self, page: version.pointee.page, address: version.pointee.address, count: 1)
+            finishVersion(version, one.writeNext())
+        }
+    }
+
+    /// The body may free the version.
+    private func forEach(_ first: JobPointer, _ body: (JobPointer) -> Void) {
         var version: JobPointer? = first
         while let current = version {
             version = current.pointee.next
-            current.pointee.next = nil
-            finishVersion(current, run.writeNext())
+            body(current)
         }
     }
 
@@ -165,6 +207,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func finishVersion(_ version: JobPointer, _ code: Int32) {
         let page = version.pointee.page
         pointee.monitor.lock()
+        version.pointee.next = nil
         version.pointee.state = .finished
         version.pointee.code = code
         locked.pointee.versions.end(version)

@@ -1,6 +1,7 @@
 // Writing pages whose data lie one behind the other: pager_write_pages as far as it goes, then page by page.
 
 import CPlatform
+import Synchronization
 
 struct WriteRun {
     let pager: PagerPointer
@@ -11,7 +12,9 @@ struct WriteRun {
     /// Pages whose fate is known, of which the first `written` are written.
     private var done = 0
     private var written = 0
-    /// The translator cannot write several at once, or could not go on.
+    /// The page behind `written` could not be written.
+    private var failure: Int32 = 0
+    /// The translator could not go on with several at once.
     private var single = false
 
     init(pager: PagerPointer, page: UInt64, address: vm_address_t, count: Int) {
@@ -23,31 +26,40 @@ struct WriteRun {
 
     /// Writes at least the next page. Returns its errno, or 0.
     mutating func writeNext() -> Int32 {
+        if done == written && failure == 0 && count - done > 1 && !single
+            && pager.pointee.writesSingly.load(ordering: .relaxed) == 0 {
+            writeSeveral()
+        }
         defer { done += 1 }
         if done < written { return 0 }
-        let left = count - done
-        if left > 1 && !single {
-            var bytes: vm_size_t = 0
-            let length = vm_size_t(UInt64(left) << pager.pointee.pageShift)
-            let code = pager_write_pages(pager.pointee.user, offset(done), data(done), length, &bytes)
-            let pages = Int(UInt64(min(bytes, length)) >> pager.pointee.pageShift)
-            pager.pointee.counters.pageOuts.increment(UInt(pages))
-            // A success that does not say how much was written is taken at its word only for what it names.
-            written = done + pages
-            if pages > 0 {
-                if code == Errno.notSupported { single = true }
-                return 0
-            }
-            if code != 0 && code != Errno.notSupported { return code }
-            single = true
+        if failure != 0 {
+            defer { written = done + 1; failure = 0 }
+            return failure
         }
+        written = done + 1
         let code = pager_write_page(pager.pointee.user, offset(done), data(done))
         if code == 0 { pager.pointee.counters.pageOuts.increment() }
         return code
     }
 
-    private func offset(_ index: Int) -> vm_offset_t { pager.offset(page + UInt64(index)) }
-    private func data(_ index: Int) -> vm_address_t {
-        address + vm_address_t(UInt64(index) << pager.pointee.pageShift)
+    private mutating func writeSeveral() {
+        var bytes: vm_size_t = 0
+        let length = vm_size_t(widen(count - done) << pager.pointee.pageShift)
+        let code = pager_write_pages(pager.pointee.user, offset(done), data(done), length, &bytes)
+        // A success is taken at its word for what it names, and no further.
+        let pages = Int(truncatingIfNeeded: widen(UInt(min(bytes, length))) >> pager.pointee.pageShift)
+        pager.pointee.counters.pageOuts.increment(UInt(pages))
+        written = done + pages
+        if code == Errno.notSupported {
+            single = true
+            // What a translator does not have it does not get later either.
+            if pages == 0 { pager.pointee.writesSingly.store(1, ordering: .relaxed) }
+        } else if written < count {
+            failure = code
+            if pages == 0 && code == 0 { single = true }
+        }
     }
+
+    private func offset(_ index: Int) -> vm_offset_t { pager.offset(page + widen(index)) }
+    private func data(_ index: Int) -> vm_address_t { address + vm_address_t(widen(index) << pager.pointee.pageShift) }
 }
