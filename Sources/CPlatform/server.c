@@ -7,16 +7,17 @@
 #include "memory_object_S.h"
 
 const mach_msg_return_t pager_receive_too_large = MACH_RCV_TOO_LARGE;
+const mach_msg_return_t pager_receive_timed_out = MACH_RCV_TIMED_OUT;
 const mach_msg_return_t pager_send_invalid_destination = MACH_SEND_INVALID_DEST;
 
 mach_msg_return_t
 pager_receive(mach_msg_header_t *buffer, mach_msg_size_t size, mach_port_t port_set, int large,
-              mach_msg_size_t *needed)
+              mach_msg_timeout_t limit, mach_msg_size_t *needed)
 {
     mach_msg_return_t result;
     do
-        result = mach_msg(buffer, MACH_RCV_MSG | (large ? MACH_RCV_LARGE : 0), 0, size, port_set,
-                          MACH_MSG_TIMEOUT_NONE, MACH_PORT_NULL);
+        result = mach_msg(buffer, MACH_RCV_MSG | (large ? MACH_RCV_LARGE : 0) | (limit ? MACH_RCV_TIMEOUT : 0), 0, size,
+                          port_set, limit, MACH_PORT_NULL);
     while (result == MACH_RCV_INTERRUPTED);
     if (result == MACH_RCV_TOO_LARGE)
         *needed = buffer->msgh_size;
@@ -96,6 +97,13 @@ pager_port_is_drained(mach_port_t port, mach_port_seqno_t turn)
     return status.mps_msgcount == 0 && status.mps_seqno == turn;
 }
 
+mach_port_seqno_t
+pager_port_next_number(mach_port_t port, mach_port_seqno_t none)
+{
+    mach_port_status_t status;
+    return mach_port_get_receive_status(mach_task_self(), port, &status) == KERN_SUCCESS ? status.mps_seqno : none;
+}
+
 static mach_msg_return_t
 send_marker(mach_port_t port, mach_msg_id_t id, mach_msg_option_t option)
 {
@@ -150,7 +158,7 @@ pager_make_read_only_proxy(mach_port_t object, mach_port_t *proxy)
     vm_offset_t zero = 0;
     vm_size_t everything = (vm_size_t) -1;
     return memory_object_create_proxy(mach_task_self(), VM_PROT_READ | VM_PROT_EXECUTE, &object,
-                                      MACH_MSG_TYPE_MAKE_SEND, 1, &zero, 1, &zero, 1, &everything, 1, proxy);
+                                      MACH_MSG_TYPE_COPY_SEND, 1, &zero, 1, &zero, 1, &everything, 1, proxy);
 }
 
 int

@@ -78,10 +78,10 @@ void pager_about_to_wait(void);
 /* Receive one message from PORT_SET into BUFFER of SIZE bytes.  A message that could not be received whole (memory or names
    were short) counts as received.  A message that is larger stays queued:
    MACH_RCV_TOO_LARGE, and *NEEDED says how large it is.  LARGE 0: such a message is destroyed, and BUFFER gets
-   its header.  */
+   its header.  LIMIT: milliseconds, 0: none.  */
 mach_msg_return_t pager_receive(mach_msg_header_t *buffer, mach_msg_size_t size, mach_port_t port_set, int large,
-                                mach_msg_size_t *needed);
-extern const mach_msg_return_t pager_receive_too_large;
+                                mach_msg_timeout_t limit, mach_msg_size_t *needed);
+extern const mach_msg_return_t pager_receive_too_large, pager_receive_timed_out;
 /* mach_msg: the port is dead, or there is no such right.  */
 extern const mach_msg_return_t pager_send_invalid_destination;
 
@@ -100,6 +100,9 @@ int pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name);
 /* No message waits at PORT, and those that were received are numbered below TURN.  */
 int pager_port_is_drained(mach_port_t port, mach_port_seqno_t turn);
 
+/* The number that the next message from PORT gets when it is received; NONE if there is no such port.  */
+mach_port_seqno_t pager_port_next_number(mach_port_t port, mach_port_seqno_t none);
+
 /* Send the message without content ID to PORT, of which the caller has the receive right.  */
 mach_msg_return_t pager_send_marker(mach_port_t port, mach_msg_id_t id);
 
@@ -111,7 +114,7 @@ kern_return_t pager_make_marker_port(mach_port_t port_set, mach_port_t *port);
 /* Request, or cancel (NOTIFY null), a dead-name notification.  A right that was registered before is released.  */
 kern_return_t pager_request_dead_name(mach_port_t name, mach_port_t notify);
 
-/* A proxy for the object with this receive right, read-only and as large as can be.  */
+/* A proxy for the object with this send right, read-only and as large as can be.  */
 kern_return_t pager_make_read_only_proxy(mach_port_t object, mach_port_t *proxy);
 
 /* NAME is a send right with one reference and nothing else: nobody in our task had it before.  */

@@ -15,8 +15,14 @@ extension PageProtocol {
             effects.data = .discard
             return effects
         }
+        if s.isHeld {
+            // A newer version came back meanwhile.
+            var effects = supplyFirst(&s, .supplyHeld, writeLock: false, context)
+            effects.data = .discard
+            return effects
+        }
         if code != 0 { return refuseFirst(&s, s.head.write ? 1 : s.leadingReaders, code) }
-        noteRead(&s)
+        s.error = 0
         let effects = supplyFirst(&s, .supply, writeLock: writeLock, context)
         s.isWriteLocked = writeLock
         return effects
@@ -26,13 +32,17 @@ extension PageProtocol {
     /// and reports `.sent`.
     private static func readDoneForSole<S: PageState>(_ s: inout S, _ client: ClientNumber, _ code: Int32,
                                                       _ writeLock: Bool, _ context: Context) -> Effects {
+        if s.isHeld {
+            s.activity = .sending
+            return Effects(action: .supplyHeld, client: client, write: true, precious: context.notify || s.isInvalid, data: .discard)
+        }
         if code != 0 {
             s.setAccess(.none, of: client)
             s.error = code
             s.activity = .sending
             return Effects(action: .error, client: client, code: code)
         }
-        noteRead(&s)
+        s.error = 0
         if writeLock {
             s.setAccess(.read, of: client)
             s.isWriteLocked = true
@@ -40,11 +50,6 @@ extension PageProtocol {
             s.activity = .sending
         }
         return Effects(action: .supply, client: client, write: !writeLock, precious: context.notify)
-    }
-
-    /// A read succeeded. (Where a version is held, the error is that version's.)
-    private static func noteRead<S: PageState>(_ s: inout S) {
-        if !s.isHeld { s.error = 0 }
     }
 
     static func writeDone<S: PageState>(_ s: inout S, _ code: Int32, _ context: Context) -> Effects {

@@ -23,17 +23,20 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.lock()
         let known = pointee.clients.searchPresent(control)
         pointee.monitor.unlock()
-        if let known, known.pointee.attached.load(ordering: .acquiring) != 0 {
+        if let known {
+            // One that was given up is told once more.
             refuse(.secondInit, UInt64(control), UInt64(known.pointee.number))
-            return turnAway(control, name, destroy: false)
+            return turnAway(control, name, destroy: known.pointee.attached.load(ordering: .acquiring) == 0)
         }
         var port = control
-        guard let client = attach(&port, name) else {
+        let excluding = beginTaking()
+        let attached = attach(&port, name)
+        endTaking(excluding)
+        guard let client = attached else {
             refuse(.noMemory)
             return turnAway(port, name, destroy: true)
         }
         takenIn()
-        if pointee.offers.load(ordering: .sequentiallyConsistent) != 0 { awaitOffers() }
         sendReady(client)
         release(client)
     }

@@ -35,7 +35,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func endClient(_ client: ClientPointer) {
         let number = client.pointee.number
         pointee.map.forEachWord(in: 0...UInt64.max) { page, slot in
-            let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
+            // In one order with `attached`: whoever gives the client a page sees that it has gone, or we see the page (`forgetIfGone`).
+            let word = Word(loaded: slot.pointee.load(ordering: .sequentiallyConsistent))
             if !word.isDescriptor {
                 let state = WordState(word)
                 if state.access(of: number) == .none && state.isQueueEmpty { return }

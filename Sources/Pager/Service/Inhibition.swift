@@ -77,7 +77,14 @@ extension UnsafeMutablePointer where Pointee == Pool {
         pointee.monitor.unlock()
         for _ in 0..<markers { sendMarker() }
         pointee.monitor.lock()
-        while locked.pointee.parked < locked.pointee.threads { _ = pointee.monitor.wait() }
+        while true {
+            while locked.pointee.parked < locked.pointee.threads { _ = pointee.monitor.wait() }
+            if locked.pointee.work.isEmpty { break }
+            // What no worker was free for was due as well.
+            pointee.monitor.unlock()
+            doWorkOutside()
+            pointee.monitor.lock()
+        }
         locked.pointee.inhibition = .complete
         pointee.monitor.unlock()
         return 0
@@ -182,10 +189,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
         }
         pointee.monitor.unlock()
         pager_drop_receive_right(pointee.port)
-        while let pager = locked.pointee.work.removeFirst() {
-            if let job = pager.takeJob() { pager.work(job) }
-            ports_port_deref(pager.pointee.port)
-        }
+        doWorkOutside()
         let monitor = pointee.monitor, locked = locked
         deinitialize(count: 1)
         monitor.destroy()

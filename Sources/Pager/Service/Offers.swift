@@ -1,20 +1,56 @@
 // pager_offer_page: data for a client that did not ask.
 //
 // A request of the client may cross the offer, and cannot be told from one for a page that it dropped again. That is harmless
-// while it is the only client (`offered` in Protocol+Reports.swift); with several, offers are ignored. Two waits keep it so:
-//   - no request is taken in while an offer is being sent (one message, which waits for nobody);
-//   - a client that attaches meanwhile is not told to begin (`memory_object_ready`) before the offer is sent: what crossed it
-//     is then in our port's queue, ahead of anything that the new client can ask.
+// while it is the only client (`offered` in Protocol+Reports.swift), as long as the request is not taken in between the offer's decision and its
+// message; with several, offers are ignored. So offering a page and taking in a request (or a client) exclude each other:
+//   - an object that was never offered a page knows nothing of it, and its requests pay one load;
+//   - from the first offer on, both are counted under the lock. The first offer waits until whoever had the turn then, and may not have seen
+//     that there are offers now, has passed it.
+// Both are short: an offer is one message to a kernel, taking in waits for nobody but offers.
 
 import CPlatform
 import Synchronization
 
+/// Locked.
+struct OfferState {
+    /// Offers that are being sent.
+    var sending = 0
+    /// Whoever has the turn is taking in a request, or a client.
+    var isTaking = false
+}
+
 extension UnsafeMutablePointer where Pointee == PagerObject {
+    /// It is the message's turn. Whether `endTaking` has something to undo.
+    @inline(__always)
+    func beginTaking() -> Bool {
+        if pointee.isOffered.load(ordering: .acquiring) == 0 { return false }
+        return beginTakingSlowly()
+    }
+
+    @inline(never)
+    private func beginTakingSlowly() -> Bool {
+        pointee.monitor.lock()
+        while locked.pointee.offers.sending > 0 { _ = pointee.monitor.wait() }
+        locked.pointee.offers.isTaking = true
+        pointee.monitor.unlock()
+        return true
+    }
+
+    @inline(__always)
+    func endTaking(_ begun: Bool) { if begun { endTakingSlowly() } }
+
+    @inline(never)
+    private func endTakingSlowly() {
+        pointee.monitor.lock()
+        locked.pointee.offers.isTaking = false
+        pointee.monitor.wakeAll()
+        pointee.monitor.unlock()
+    }
+
     /// `data` stay the caller's.
     func offer(_ page: UInt64, _ data: vm_address_t, precious: Bool, writeLock: Bool) {
         if UInt64(data) & (pageSize - 1) != 0 || data == 0 { return }
-        pointee.offers.wrappingAdd(1, ordering: .sequentiallyConsistent)
-        // Counted first, then looked: a client that attaches is seen here or waits for us.
+        beginOffer()
         if pointee.clients.attachedCount == 1 && pointee.closing.load(ordering: .sequentiallyConsistent) == 0,
            let client = soleClient() {
             let outcome = transition(page, .offered(client, write: !writeLock, writeLock: writeLock), context())
@@ -37,18 +73,21 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return nil
     }
 
-    private func endOffer() {
+    private func beginOffer() {
         pointee.monitor.lock()
-        if pointee.offers.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue == 0 {
-            pointee.monitor.wakeAll()
+        if pointee.isOffered.load(ordering: .relaxed) == 0 {
+            pointee.isOffered.store(1, ordering: .sequentiallyConsistent)
+            awaitPresentTurnLocked()
         }
+        while locked.pointee.offers.isTaking { _ = pointee.monitor.wait() }
+        locked.pointee.offers.sending += 1
         pointee.monitor.unlock()
     }
 
-    @inline(never)
-    func awaitOffers() {
+    private func endOffer() {
         pointee.monitor.lock()
-        while pointee.offers.load(ordering: .sequentiallyConsistent) != 0 { _ = pointee.monitor.wait() }
+        locked.pointee.offers.sending -= 1
+        pointee.monitor.wakeAll()
         pointee.monitor.unlock()
     }
 }

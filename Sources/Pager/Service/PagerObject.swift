@@ -46,8 +46,8 @@ struct PagerObject: ~Copyable {
     /// The translator's pager_write_pages said that it does not exist.
     let writesSingly = Atomic<UInt32>(0)
 
-    /// Calls of pager_offer_page that are sending.
-    let offers = Atomic<UInt32>(0)
+    /// pager_offer_page was called once (Offers.swift).
+    let isOffered = Atomic<UInt32>(0)
 
     /// No new requests: `pager_shutdown` has begun.
     let closing = Atomic<UInt32>(0)
@@ -76,6 +76,7 @@ struct LockedState {
     var garbage: JobPointer?
     var ledger = Ledger()
     var attributeChange = AttributeChange()
+    var offers = OfferState()
     var refusals = RefusalLog()
 }
 

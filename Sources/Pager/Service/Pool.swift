@@ -45,9 +45,9 @@ typealias PoolPointer = UnsafeMutablePointer<Pool>
 
 /// Pagers whose jobs wait for a worker that may do them, each once, linked through themselves: it cannot be full.
 struct WorkList {
-    /// A pager's place in the list.
-    struct Entry {
-        var isListed = false
+    /// A pager's place in the list of one pool, whoever lists it first. (Nobody forbids two pools for a bucket.)
+    struct Entry: ~Copyable {
+        let isListed = Atomic<UInt32>(0)
         var next: PagerPointer?
     }
 
@@ -58,8 +58,7 @@ struct WorkList {
 
     /// false: it is there already.
     mutating func append(_ pager: PagerPointer) -> Bool {
-        if pager.pointee.listing.pointee.isListed { return false }
-        pager.pointee.listing.pointee.isListed = true
+        if pager.pointee.listing.pointee.isListed.exchange(1, ordering: .acquiring) != 0 { return false }
         pager.pointee.listing.pointee.next = nil
         if let last { last.pointee.listing.pointee.next = pager } else { first = pager }
         last = pager
@@ -70,8 +69,8 @@ struct WorkList {
         guard let pager = first else { return nil }
         first = pager.pointee.listing.pointee.next
         if first == nil { last = nil }
-        pager.pointee.listing.pointee.isListed = false
         pager.pointee.listing.pointee.next = nil
+        pager.pointee.listing.pointee.isListed.store(0, ordering: .releasing)
         return pager
     }
 }
@@ -164,11 +163,16 @@ extension UnsafeMutablePointer where Pointee == Pool {
     /// Does the work that was left, as far as this worker may.
     func doWork(_ worker: UnsafeMutablePointer<Worker>) {
         while pointee.hasWork.load(ordering: .sequentiallyConsistent) != 0 && worker.leaveReceivers() {
-            while let pager = takeWork() {
-                if let job = pager.takeJob() { pager.work(job) }
-                ports_port_deref(pager.pointee.port)
-            }
+            doWorkOutside()
             becomeReceiver(worker)
+        }
+    }
+
+    /// The same by a thread that does not receive.
+    func doWorkOutside() {
+        while let pager = takeWork() {
+            if let job = pager.takeJob() { pager.work(job) }
+            ports_port_deref(pager.pointee.port)
         }
     }
 

@@ -25,65 +25,98 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     @inline(__always)
     func takeRequest(_ client: ClientPointer, _ offset: vm_offset_t, _ length: vm_size_t, write: Bool) {
-        let number = client.pointee.number
-        guard let pages = wholePages(offset, length) else { return answerBadRequest(number, offset, length) }
+        guard let pages = wholePages(offset, length) else { return answerBadRequest(client, offset, length) }
         if pages.upperBound - pages.lowerBound >= PagerPointer.requestLimit {
             refuse(.badLength, UInt64(offset), UInt64(length))
-            return answerBadRequest(number, offset, length)
+            return answerBadRequest(client, offset, length)
         }
         if pointee.closing.load(ordering: .acquiring) != 0 {
             refuse(.closing, UInt64(offset))
-            takenIn()
-            return sendError(number, offset, length, Errno.io)
+            return answerError(client, offset, length, Errno.io)
         }
-        if pointee.offers.load(ordering: .sequentiallyConsistent) != 0 { awaitOffers() }
-        // Only the first page is part of the turn: a page that is taken in later than it came is as if it came later.
-        var page = pages.lowerBound
-        while true {
-            let outcome = transition(page, .request(number, write: write), context())
-            if page == pages.lowerBound { takenIn() }
-            if outcome.exhausted {
-                refuse(.noMemory, UInt64(self.offset(page)))
-                sendError(number, self.offset(page), vm_size_t(pageSize), Errno.noMemory)
-            } else {
-                perform(page, outcome)
-            }
-            forgetIfGone(number, page)
-            if page == pages.upperBound { return }
-            page += 1
+        let event = Event.request(client.pointee.number, write: write)
+        if pages.lowerBound != pages.upperBound { return takeSeveral(client, pages, event) }
+        let excluding = beginTaking()
+        let outcome = transition(pages.lowerBound, event, context())
+        endTaking(excluding)
+        if outcome.exhausted {
+            refuse(.noMemory, UInt64(offset))
+            return answerError(client, offset, length, Errno.noMemory)
         }
-    }
-
-    /// The error is for the whole pages that the range touches (for an empty range: the one at its start), up to the last.
-    @inline(never)
-    private func answerBadRequest(_ client: ClientNumber, _ offset: vm_offset_t, _ length: vm_size_t) {
+        let number = client.pointee.number
         takenIn()
-        let pages = self.pages(offset, length) ?? page(offset)...page(offset)
-        let bytes = (pages.upperBound - pages.lowerBound) << pointee.pageShift
-        // The length of all there is does not fit.
-        let (whole, overflow) = vm_size_t(truncatingIfNeeded: bytes).addingReportingOverflow(vm_size_t(pageSize))
-        sendError(client, self.offset(pages.lowerBound), overflow ? vm_size_t(bytes) : whole, Errno.invalid)
+        perform(pages.lowerBound, outcome)
+        forgetIfGone(number, pages.lowerBound)
     }
 
     @inline(__always)
     func takeUnlock(_ client: ClientPointer, _ offset: vm_offset_t, _ length: vm_size_t) {
-        let number = client.pointee.number
         guard let pages = wholePages(offset, length) else { return takenIn() }
         if pages.upperBound - pages.lowerBound >= PagerPointer.requestLimit {
             refuse(.badLength, UInt64(offset), UInt64(length))
             return takenIn()
         }
-        var page = pages.lowerBound
-        while true {
-            let outcome = transition(page, .unlock(number), context())
-            if page == pages.lowerBound { takenIn() }
-            if outcome.effects.refusal != .none {
+        let number = client.pointee.number
+        if pages.lowerBound != pages.upperBound { return takeSeveral(client, pages, .unlock(number)) }
+        let outcome = transition(pages.lowerBound, .unlock(number), context())
+        takenIn()
+        if outcome.effects.refusal != .none { return refuse(outcome.effects.refusal, pages.lowerBound, number) }
+        perform(pages.lowerBound, outcome)
+    }
+
+    /// Requests or unlocks of several pages in one message. All are decided while it is the message's turn, and the callbacks are left as jobs
+    /// in the order of the pages: nothing that comes later overtakes a part of it.
+    @inline(never)
+    private func takeSeveral(_ client: ClientPointer, _ pages: ClosedRange<UInt64>, _ event: Event) {
+        let number = client.pointee.number
+        let count = Int(truncatingIfNeeded: pages.upperBound - pages.lowerBound) + 1
+        guard let outcomes = Memory.allocate(Outcome.self, count) else {
+            refuse(.noMemory, UInt64(offset(pages.lowerBound)))
+            if case .unlock = event { return takenIn() }
+            return answerError(client, offset(pages.lowerBound), vm_size_t(truncatingIfNeeded: widen(count) << pointee.pageShift),
+                               Errno.noMemory)
+        }
+        let isKnown = client.acquire()
+        let excluding = beginTaking()
+        for index in 0..<count {
+            (outcomes + index).initialize(to: transition(pages.lowerBound + widen(index), event, context()))
+        }
+        endTaking(excluding)
+        takenIn()
+        for index in 0..<count {
+            let page = pages.lowerBound + widen(index), outcome = outcomes[index]
+            if outcome.exhausted {
+                refuse(.noMemory, UInt64(offset(page)))
+                if isKnown { sendError(number, offset(page), vm_size_t(pageSize), Errno.noMemory) }
+            } else if outcome.effects.refusal != .none {
                 refuse(outcome.effects.refusal, page, number)
             } else {
-                perform(page, outcome)
+                followLater(page, advance(page, outcome, 0))
             }
-            if page == pages.upperBound { return }
-            page += 1
+            forgetIfGone(number, page)
         }
+        if isKnown { release(client) }
+        Memory.free(outcomes)
+        runJobs()
+    }
+
+    /// The error is for the whole pages that the range touches (for an empty range: the one at its start), up to the last.
+    @inline(never)
+    private func answerBadRequest(_ client: ClientPointer, _ offset: vm_offset_t, _ length: vm_size_t) {
+        let pages = self.pages(offset, length) ?? page(offset)...page(offset)
+        let bytes = (pages.upperBound - pages.lowerBound) << pointee.pageShift
+        // The length of all there is does not fit.
+        let (whole, overflow) = vm_size_t(truncatingIfNeeded: bytes).addingReportingOverflow(vm_size_t(pageSize))
+        answerError(client, self.offset(pages.lowerBound), overflow ? vm_size_t(bytes) : whole, Errno.invalid)
+    }
+
+    /// The answer to the message at hand. (The client's number may be another's as soon as the turn has passed.)
+    @inline(never)
+    private func answerError(_ client: ClientPointer, _ offset: vm_offset_t, _ length: vm_size_t, _ code: Int32) {
+        let isKnown = client.acquire()
+        takenIn()
+        if !isKnown { return }
+        sendError(client.pointee.number, offset, length, code)
+        release(client)
     }
 }

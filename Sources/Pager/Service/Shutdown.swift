@@ -11,7 +11,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func shutDown() {
         let (first, _) = pointee.closing.compareExchange(expected: 0, desired: 1, ordering: .sequentiallyConsistent)
         if !first { return awaitShutdown() }
-        let deadline = Deadline(Int(pointee.shutdownPatience.load(ordering: .relaxed)))
+        let deadline = Deadline(Int(bitPattern: UInt(min(pointee.shutdownPatience.load(ordering: .relaxed), 0x7fff_ffff))))
         while !isQuiet() {
             if deadline.isOver {
                 giveUpAll()

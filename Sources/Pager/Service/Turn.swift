@@ -9,20 +9,35 @@ import CPlatform
 import Synchronization
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
-    /// Waits until the messages before this one are taken in.
+    /// Waits until the messages before this one, which came to the port `name`, are taken in. false: that is not our port any more. Whoever
+    /// had an earlier message may have found nobody to take it in, so the turn may never come.
     @inline(__always)
-    func awaitTurn(_ number: UInt32) {
-        if pointee.turn.load(ordering: .acquiring) != number { awaitTurnSlowly(number) }
+    func awaitTurn(_ number: UInt32, _ name: mach_port_t) -> Bool {
+        pointee.turn.load(ordering: .acquiring) == number || awaitTurnSlowly(number, name)
     }
 
     @inline(never)
-    private func awaitTurnSlowly(_ number: UInt32) {
+    private func awaitTurnSlowly(_ number: UInt32, _ name: mach_port_t) -> Bool {
         pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
         // The waiter counts itself before it looks, the other passes the turn before it looks for waiters: one sees the other.
         pointee.turnWaiters.wrappingAdd(1, ordering: .sequentiallyConsistent)
-        while pointee.turn.load(ordering: .sequentiallyConsistent) != number { _ = pointee.monitor.wait() }
+        defer { pointee.turnWaiters.wrappingSubtract(1, ordering: .relaxed) }
+        while pointee.turn.load(ordering: .sequentiallyConsistent) != number {
+            if portName != name { return false }
+            // (The port's end is announced to nobody.)
+            _ = pointee.monitor.wait(100)
+        }
+        return true
+    }
+
+    /// Until whoever has the turn now has passed it. Locked; not by whoever has the turn.
+    func awaitPresentTurnLocked() {
+        let number = pointee.turn.load(ordering: .sequentiallyConsistent)
+        pointee.turnWaiters.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        while pointee.turn.load(ordering: .sequentiallyConsistent) == number
+            && pager_port_next_number(portName, number) != number { _ = pointee.monitor.wait(100) }
         pointee.turnWaiters.wrappingSubtract(1, ordering: .relaxed)
-        pointee.monitor.unlock()
     }
 
     @inline(__always)

@@ -80,7 +80,10 @@ extension UnsafeMutablePointer where Pointee == Worker {
         while pointee.pool.awaitPermission(self) {
             var needed: mach_msg_size_t = 0
             let message = pointee.buffer.assumingMemoryBound(to: mach_msg_header_t.self)
-            let result = pager_receive(message, pointee.bufferSize, pointee.pool.pointee.portSet, 1, &needed)
+            // Jobs that this worker must leave to others, of whom there are none yet: it looks again soon.
+            let limit: mach_msg_timeout_t = pointee.pool.pointee.hasWork.load(ordering: .relaxed) == 0 ? 0 : 50
+            let result = pager_receive(message, pointee.bufferSize, pointee.pool.pointee.portSet, 1, limit, &needed)
+            if result == pager_receive_timed_out { continue }
             if result == pager_receive_too_large {
                 if !enlarge(needed) { destroyMessage(message) }
             } else if result != 0 {
@@ -106,15 +109,16 @@ extension UnsafeMutablePointer where Pointee == Worker {
     /// There is no room for it. Whoever is next for its port must not wait for it.
     private func destroyMessage(_ message: UnsafeMutablePointer<mach_msg_header_t>) {
         var needed: mach_msg_size_t = 0
-        let result = pager_receive(message, pointee.bufferSize, pointee.pool.pointee.portSet, 0, &needed)
+        let result = pager_receive(message, pointee.bufferSize, pointee.pool.pointee.portSet, 0, 0, &needed)
         if result != pager_receive_too_large {
             // Another one came first.
             if result == 0 && !pointee.pool.takeMarker(self, message) { serve(message) }
             return
         }
         guard let target = lookUp(message) else { return }
-        target.awaitTurn(UInt32(message.pointee.msgh_seqno))
-        target.passTurn(UInt32(message.pointee.msgh_seqno))
+        if target.awaitTurn(UInt32(message.pointee.msgh_seqno), pager_message_port(message)) {
+            target.passTurn(UInt32(message.pointee.msgh_seqno))
+        }
         target.refuse(.badLength, 0, UInt64(needed))
         ports_port_deref(target.pointee.port)
     }
@@ -137,11 +141,10 @@ extension UnsafeMutablePointer where Pointee == Worker {
         let began = ports_begin_rpc(target.pointee.port, message.pointee.msgh_id, &call)
         pointee.target = target
         pointee.turnNumber = UInt32(message.pointee.msgh_seqno)
-        target.awaitTurn(pointee.turnNumber)
-        pointee.hasTurn = true
+        pointee.hasTurn = target.awaitTurn(pointee.turnNumber, pager_message_port(message))
         target.pointee.counters.messages.increment()
 
-        if began != 0 {
+        if began != 0 || !pointee.hasTurn {
             pager_finish_message(message, reply, 0)
         } else {
             deliver(message, reply, target)
