@@ -41,12 +41,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         var page = pages.lowerBound
         while true {
             let outcome = transition(page, .request(number, write: write), context())
-            if page == pages.lowerBound { takenIn() }
             if outcome.exhausted {
+                takenIn()
                 refuse(.noMemory, UInt64(self.offset(page)))
                 sendError(number, self.offset(page), vm_size_t(pageSize), Errno.noMemory)
             } else {
-                perform(page, outcome)
+                takenIn(page, outcome)
             }
             forgetIfGone(number, page)
             if page == pages.upperBound { return }
@@ -76,11 +76,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         var page = pages.lowerBound
         while true {
             let outcome = transition(page, .unlock(number), context())
-            if page == pages.lowerBound { takenIn() }
             if outcome.effects.refusal != .none {
+                takenIn()
                 refuse(outcome.effects.refusal, page, number)
             } else {
-                perform(page, outcome)
+                takenIn(page, outcome)
             }
             if page == pages.upperBound { return }
             page += 1
