@@ -625,7 +625,7 @@ static void hook_syncs_others(struct user_pager_info *store, enum call call, vm_
 
 /* A callback may wait for other pages of its object, where nothing is to be written (hurd/pager.h: a call that waits must not depend on the
    very request that it serves).  */
-__attribute__((unused)) static void test_callbacks_may_wait_for_other_pages(void **state)
+static void test_callbacks_may_wait_for_other_pages(void **state)
 {
     (void) state;
     for (int kernels = 1; kernels <= 2; kernels++) {
@@ -771,7 +771,7 @@ int main(void)
         cmocka_unit_test(test_callbacks_in_the_order_of_the_requests),
         cmocka_unit_test(test_callbacks_in_order_under_load),
         cmocka_unit_test(test_writes_of_a_page_in_order_and_apart),
-        //        cmocka_unit_test(test_callbacks_may_wait_for_other_pages),
+        cmocka_unit_test(test_callbacks_may_wait_for_other_pages),
         cmocka_unit_test(test_concurrent_reads),
         cmocka_unit_test(test_concurrent_reads_limits),
         cmocka_unit_test(test_objects_side_by_side),

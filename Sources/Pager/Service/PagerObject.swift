@@ -39,9 +39,11 @@ struct PagerObject: ~Copyable {
     let concurrentReads = Atomic<UInt32>(1)
     /// Somebody waits on `monitor` for the end of a direct write.
     let writeWaiters = Atomic<UInt32>(0)
-    /// Direct writes begun and ended (the executor lets one run at a time).
+    /// Direct writes begun and ended (the executor lets one run at a time), and the pages of the one that runs.
     let directWritesBegun = Atomic<UInt32>(0)
     let directWritesEnded = Atomic<UInt32>(0)
+    let directFirst = Atomic<UInt64>(0)
+    let directLast = Atomic<UInt64>(0)
 
     /// Calls of pager_offer_page that are sending.
     let offers = Atomic<UInt32>(0)

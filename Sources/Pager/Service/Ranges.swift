@@ -129,14 +129,22 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     func waitForWritesLocked(_ pages: ClosedRange<UInt64>) {
         // A direct write is not listed. It has begun before the `lock_completed` behind its data was taken in, and one
-        // runs at a time: wait for those that have begun by now, whatever their pages.
+        // runs at a time: wait for it, if it has begun by now and is for pages of the range.
         pointee.writeWaiters.wrappingAdd(1, ordering: .sequentiallyConsistent)
         let begun = pointee.directWritesBegun.load(ordering: .sequentiallyConsistent)
-        while locked.pointee.versions.isUnfinished(in: pages)
-            || Int32(bitPattern: begun &- pointee.directWritesEnded.load(ordering: .sequentiallyConsistent)) > 0 {
+        while locked.pointee.versions.isUnfinished(in: pages) || isWrittenDirectly(pages, begun) {
             _ = pointee.monitor.wait()
         }
         pointee.writeWaiters.wrappingSubtract(1, ordering: .relaxed)
+    }
+
+    /// A direct write of these pages runs that is among the first `begun` ones.
+    private func isWrittenDirectly(_ pages: ClosedRange<UInt64>, _ begun: UInt32) -> Bool {
+        // Its pages are noted before it counts as begun. Should they be a later one's already, those before have ended.
+        let first = pointee.directFirst.load(ordering: .sequentiallyConsistent)
+        let last = pointee.directLast.load(ordering: .sequentiallyConsistent)
+        let ended = pointee.directWritesEnded.load(ordering: .sequentiallyConsistent)
+        return Int32(bitPattern: begun &- ended) > 0 && first <= pages.upperBound && pages.lowerBound <= last
     }
 
     /// A user's lock request is answered: take the pages of the range from the client's access set, unless it was given

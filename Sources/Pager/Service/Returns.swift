@@ -35,7 +35,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         var writes = PageMask(), notices = PageMask()
         // The executor is held.
         var claimed = direct
-        if direct { beginDirectWrite() }
+        if direct { beginDirectWrite(first...first + UInt64(count - 1)) }
         for index in 0..<count {
             let page = first + UInt64(index)
             let address = data + vm_address_t(UInt64(index) << pointee.pageShift)
@@ -68,7 +68,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if pointee.executor.load(ordering: .relaxed) & Executor.waiting != 0 { helpWriting() }
     }
 
-    private func beginDirectWrite() { pointee.directWritesBegun.wrappingAdd(1, ordering: .sequentiallyConsistent) }
+    private func beginDirectWrite(_ pages: ClosedRange<UInt64>) {
+        pointee.directFirst.store(pages.lowerBound, ordering: .sequentiallyConsistent)
+        pointee.directLast.store(pages.upperBound, ordering: .sequentiallyConsistent)
+        pointee.directWritesBegun.wrappingAdd(1, ordering: .sequentiallyConsistent)
+    }
 
     private func endDirectWrite() {
         pointee.directWritesEnded.wrappingAdd(1, ordering: .sequentiallyConsistent)
