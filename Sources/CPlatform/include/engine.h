@@ -74,6 +74,8 @@ int pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name);
 
 /* No message waits at PORT, and those that were received are numbered below TURN.  */
 int pager_port_is_drained(mach_port_t port, mach_port_seqno_t turn);
+/* The number that the next message to PORT will have, once those that wait have been received.  -1: there is no such port.  */
+int pager_port_end(mach_port_t port, mach_port_seqno_t *end);
 
 /* Send the message without content ID to PORT, of which the caller has the receive right.  */
 mach_msg_return_t pager_send_marker(mach_port_t port, mach_msg_id_t id);

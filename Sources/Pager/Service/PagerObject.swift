@@ -48,6 +48,9 @@ struct PagerObject: ~Copyable {
     /// Calls of pager_offer_page that are sending.
     let offers = Atomic<UInt32>(0)
 
+    /// Messages that are taken in and whose requests no page tells of: they are being refused, or are for several pages.
+    let answering = Atomic<UInt32>(0)
+
     /// No new requests: `pager_shutdown` has begun.
     let closing = Atomic<UInt32>(0)
     let shutdownPatience = Atomic<UInt32>(10_000)

@@ -33,18 +33,19 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
         if pointee.closing.load(ordering: .acquiring) != 0 {
             refuse(.closing, UInt64(offset))
-            takenIn()
-            return sendError(number, offset, length, Errno.io)
+            return answerError(number, offset, length, Errno.io)
         }
         if pointee.offers.load(ordering: .sequentiallyConsistent) != 0 { awaitOffers() }
         // Only the first page is part of the turn: a page that is taken in later than it came is as if it came later.
+        let several = pages.lowerBound != pages.upperBound
+        if several { pointee.answering.wrappingAdd(1, ordering: .sequentiallyConsistent) }
+        defer { if several { pointee.answering.wrappingSubtract(1, ordering: .sequentiallyConsistent) } }
         var page = pages.lowerBound
         while true {
             let outcome = transition(page, .request(number, write: write), context())
             if outcome.exhausted {
-                takenIn()
                 refuse(.noMemory, UInt64(self.offset(page)))
-                sendError(number, self.offset(page), vm_size_t(pageSize), Errno.noMemory)
+                answerError(number, self.offset(page), vm_size_t(pageSize), Errno.noMemory)
             } else {
                 takenIn(page, outcome)
             }
@@ -57,12 +58,20 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The error is for the whole pages that the range touches (for an empty range: the one at its start), up to the last.
     @inline(never)
     private func answerBadRequest(_ client: ClientNumber, _ offset: vm_offset_t, _ length: vm_size_t) {
-        takenIn()
         let pages = self.pages(offset, length) ?? page(offset)...page(offset)
         let bytes = (pages.upperBound - pages.lowerBound) << pointee.pageShift
         // The length of all there is does not fit.
         let (whole, overflow) = vm_size_t(truncatingIfNeeded: bytes).addingReportingOverflow(vm_size_t(pageSize))
-        sendError(client, self.offset(pages.lowerBound), overflow ? vm_size_t(bytes) : whole, Errno.invalid)
+        answerError(client, self.offset(pages.lowerBound), overflow ? vm_size_t(bytes) : whole, Errno.invalid)
+    }
+
+    /// An error for a message at hand that no page knows of: a shutdown that ends meanwhile waits for it.
+    @inline(never)
+    private func answerError(_ client: ClientNumber, _ offset: vm_offset_t, _ length: vm_size_t, _ code: Int32) {
+        pointee.answering.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        takenIn()
+        sendError(client, offset, length, code)
+        pointee.answering.wrappingSubtract(1, ordering: .sequentiallyConsistent)
     }
 
     @inline(__always)
