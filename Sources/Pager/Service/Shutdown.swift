@@ -14,8 +14,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if !first { return awaitShutdown() }
         let patience = Int(pointee.shutdownPatience.load(ordering: .relaxed))
         let began = platform_clock_ms(), deadline = Deadline(patience)
+        var isFirst = true
         while !isQuiet() {
-            takeBack(began, patience)
+            // What is busy comes to rest by itself; then it is a client's, or nobody's.
+            takeBack(began, patience) { isFirst ? $0 != .quiet : $0 == .held }
+            isFirst = false
             // Those who owe an answer from before.
             giveUpSilent(began, patience)
             waitUntilQuiet()
@@ -86,9 +89,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     /// Asks for everything that clients have, some runs of pages at a time.
-    private func takeBack(_ began: UInt64, _ patience: Int) {
-        // What is busy comes to rest by itself; then it is a client's, or nobody's.
-        var next = find { $0 == .held }
+    private func takeBack(_ began: UInt64, _ patience: Int, _ wanted: (PageCondition) -> Bool) {
+        var next = find(wanted)
         while next != nil {
             var operation = RangeOperation()
             withUnsafeMutablePointer(to: &operation) { operation in
@@ -99,7 +101,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                     while end < .max, let slot = pointee.map.word(at: end + 1),
                           condition(Word(loaded: slot.pointee.load(ordering: .acquiring))) != .quiet { end += 1 }
                     request(start...end, .return, operation)
-                    next = end == .max ? nil : find(from: end + 1) { $0 == .held }
+                    next = end == .max ? nil : find(from: end + 1, wanted)
                     runs += 1
                 }
                 while !awaitAnswers(operation, Deadline(patience)) { giveUpSilent(began, patience) }
