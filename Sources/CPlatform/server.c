@@ -104,6 +104,16 @@ pager_port_next_number(mach_port_t port, mach_port_seqno_t none)
     return mach_port_get_receive_status(mach_task_self(), port, &status) == KERN_SUCCESS ? status.mps_seqno : none;
 }
 
+int
+pager_port_end(mach_port_t port, mach_port_seqno_t *end)
+{
+    mach_port_status_t status;
+    if (mach_port_get_receive_status(mach_task_self(), port, &status) != KERN_SUCCESS)
+        return -1;
+    *end = status.mps_seqno + status.mps_msgcount;
+    return 0;
+}
+
 static mach_msg_return_t
 send_marker(mach_port_t port, mach_msg_id_t id, mach_msg_option_t option)
 {

@@ -561,7 +561,7 @@ static void test_callbacks_in_the_order_of_the_requests(void **state)
 }
 
 /* The same without a gate, as fast as they come: whatever threads received them, the order stands (section 3).  */
-__attribute__((unused)) static void test_callbacks_in_order_under_load(void **state)
+static void test_callbacks_in_order_under_load(void **state)
 {
     (void) state;
     enum { PAGES = 1000 };
@@ -770,6 +770,7 @@ int main(void)
         cmocka_unit_test(test_one_notice_per_eviction_after_the_write),
         cmocka_unit_test(test_no_notice_while_somebody_has_or_gets_the_page),
         cmocka_unit_test(test_callbacks_in_the_order_of_the_requests),
+        cmocka_unit_test(test_callbacks_in_order_under_load),
         cmocka_unit_test(test_writes_of_a_page_in_order_and_apart),
         cmocka_unit_test(test_callbacks_may_wait_for_other_pages),
         cmocka_unit_test(test_concurrent_reads),

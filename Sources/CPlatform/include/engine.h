@@ -99,6 +99,8 @@ int pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name);
 
 /* No message waits at PORT, and those that were received are numbered below TURN.  */
 int pager_port_is_drained(mach_port_t port, mach_port_seqno_t turn);
+/* The number that the next message to PORT will have, once those that wait have been received.  -1: there is no such port.  */
+int pager_port_end(mach_port_t port, mach_port_seqno_t *end);
 
 /* The number that the next message from PORT gets when it is received; NONE if there is no such port.  */
 mach_port_seqno_t pager_port_next_number(mach_port_t port, mach_port_seqno_t none);

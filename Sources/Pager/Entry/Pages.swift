@@ -4,14 +4,14 @@ import CPlatform
 
 private func act(_ pager: OpaquePointer, _ action: RangeAction, _ wait: Int32) {
     let pager = PagerObject.of(pager)
-    pager.forExtent { pages in pager.range(pages, action, patience: wait != 0 ? -1 : nil) }
+    pager.forExtent { pages in pager.range(pages, action, wait: wait != 0) }
 }
 
 private func act(_ pager: OpaquePointer, _ action: RangeAction, _ start: vm_address_t, _ len: vm_size_t,
                  _ wait: Int32) {
     let pager = PagerObject.of(pager)
     guard let pages = pager.pages(start, len) else { return }
-    pager.range(pages, action, patience: wait != 0 ? -1 : nil)
+    pager.range(pages, action, wait: wait != 0)
 }
 
 @_cdecl("pager_sync") @implementation

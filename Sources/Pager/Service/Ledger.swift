@@ -40,6 +40,8 @@ struct LockEntry {
     var client: ClientNumber
     var state = LockState.queued
     var request: LockRequest
+    /// When, in milliseconds.
+    let asked = platform_clock_ms()
     /// Pages that the client was given since (users' flushes only).
     var given: UnsafeMutablePointer<UInt64>?
     var givenCount = 0

@@ -25,8 +25,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             sweep(entry)
         } else {
             let outcome = transition(request.page, .lockCompleted(number), context())
-            takenIn()
-            perform(request.page, outcome)
+            takenIn(request.page, outcome)
         }
     }
 }

@@ -39,15 +39,20 @@ struct PagerObject: ~Copyable {
     let concurrentReads = Atomic<UInt32>(1)
     /// Somebody waits on `monitor` for the end of a direct write.
     let writeWaiters = Atomic<UInt32>(0)
-    /// Direct writes begun and ended (the executor lets one run at a time).
+    /// Direct writes begun and ended (the executor lets one run at a time), and the pages of the one that runs.
     let directWritesBegun = Atomic<UInt32>(0)
     let directWritesEnded = Atomic<UInt32>(0)
+    let directFirst = Atomic<UInt64>(0)
+    let directLast = Atomic<UInt64>(0)
 
     /// The translator's pager_write_pages said that it does not exist.
     let writesSingly = Atomic<UInt32>(0)
 
     /// pager_offer_page was called once (Offers.swift).
     let isOffered = Atomic<UInt32>(0)
+
+    /// Messages that are taken in and whose requests no page tells of: they are being refused, or are for several pages.
+    let answering = Atomic<UInt32>(0)
 
     /// No new requests: `pager_shutdown` has begun.
     let closing = Atomic<UInt32>(0)

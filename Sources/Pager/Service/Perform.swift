@@ -15,6 +15,17 @@ struct NextCall {
     var hadHolders: Bool
 }
 
+extension Outcome {
+    /// The callback that is all that follows from it, if so.
+    @inline(__always)
+    func callback(_ page: UInt64) -> NextCall? {
+        switch effects.action {
+        case .read, .unlock, .notify: return NextCall(action: effects.action, page: page, hadHolders: effects.holders)
+        default: return nil
+        }
+    }
+}
+
 extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Does all that follows from an outcome. No lock, no turn is held.
     @inline(__always)
@@ -22,14 +33,36 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if let next = advance(page, outcome, 0) { start(next) }
     }
 
+    /// The message at hand is taken in. If a callback comes of it, it gets its place in the order before the turn passes on, so
+    /// that callbacks come in the order of the messages; all else is done afterwards.
+    @inline(__always)
+    func takenIn(_ page: UInt64, _ outcome: Outcome) {
+        guard let next = outcome.callback(page) else {
+            takenIn()
+            return perform(page, outcome)
+        }
+        if tryClaim(next.action) {
+            takenIn()
+            work(next)
+        } else {
+            followLater(page, next)
+            takenIn()
+            runJobs()
+        }
+    }
+
     @inline(__always)
     func start(_ next: NextCall) {
-        if Worker.mayCallTranslator() && tryStart(next.action) {
+        if tryClaim(next.action) {
             work(next)
         } else {
             startLater(next)
         }
     }
+
+    /// This thread may call the translator, and now: it has the executor.
+    @inline(__always)
+    func tryClaim(_ action: Action) -> Bool { Worker.mayCallTranslator() && tryStart(action) }
 
     /// The callback has to wait for its turn, or for a thread that may call the translator.
     @inline(never)
@@ -73,7 +106,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     /// The executor is held for this call.
     @inline(__always)
-    private func work(_ next: NextCall) {
+    func work(_ next: NextCall) {
         follow(next.action, call(next))
         if let job = finish(next.action) { work(job) }
     }
@@ -96,14 +129,14 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
     }
 
-    /// Ends a direct write's hold on the executor.
-    func finishDirect() {
+    /// Ends the hold on the executor of a message of returned pages.
+    func finishClaim() {
         if let job = finish(.write) { work(job) }
     }
 
     /// Calls the translator for the page, and does what follows up to the next call.
     @inline(__always)
-    private func call(_ next: NextCall) -> NextCall? {
+    func call(_ next: NextCall) -> NextCall? {
         switch next.action {
         case .read: return callRead(next)
         case .unlock:

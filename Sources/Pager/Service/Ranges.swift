@@ -40,14 +40,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return page(start)...page(overflow ? .max : end)
     }
 
-    /// Asks every client. `patience` < 0: waits without limit; nil: does not wait. false: the time ran out.
-    @discardableResult
-    func range(_ pages: ClosedRange<UInt64>, _ action: RangeAction, patience: Int?) -> Bool {
+    /// Asks every client.
+    func range(_ pages: ClosedRange<UInt64>, _ action: RangeAction, wait: Bool) {
         var operation = RangeOperation()
-        return withUnsafeMutablePointer(to: &operation) { operation in
-            request(pages, action, patience == nil ? nil : operation)
-            guard let patience else { return true }
-            return wait(operation, pages, patience)
+        withUnsafeMutablePointer(to: &operation) { operation in
+            request(pages, action, wait ? operation : nil)
+            if wait { self.wait(operation, pages) }
         }
     }
 
@@ -101,42 +99,45 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     /// Until every client has answered, and then until every write in the range that is under way is done.
-    private func wait(_ operation: UnsafeMutablePointer<RangeOperation>, _ pages: ClosedRange<UInt64>,
-                      _ patience: Int) -> Bool {
-        let deadline = Deadline(patience)
+    private func wait(_ operation: UnsafeMutablePointer<RangeOperation>, _ pages: ClosedRange<UInt64>) {
+        let waiting = Worker.beginWait()
+        defer { Worker.endWait(waiting) }
+        pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
+        while operation.pointee.outstanding > 0 { _ = pointee.monitor.wait() }
+        waitForWritesLocked(pages)
+    }
+
+    /// Until every client has answered. false: the time ran out; the operation must live on, and be waited for again.
+    func awaitAnswers(_ operation: UnsafeMutablePointer<RangeOperation>, _ deadline: Deadline) -> Bool {
         let waiting = Worker.beginWait()
         defer { Worker.endWait(waiting) }
         pointee.monitor.lock()
         defer { pointee.monitor.unlock() }
         while operation.pointee.outstanding > 0 {
-            if !pointee.monitor.wait(deadline.left) && deadline.isOver {
-                // The entries must not point to this stack any longer.
-                abandonLocked(operation)
-                return false
-            }
+            if !pointee.monitor.wait(deadline.left) && deadline.isOver { return operation.pointee.outstanding == 0 }
         }
-        waitForWritesLocked(pages)
         return true
-    }
-
-    private func abandonLocked(_ operation: UnsafeMutablePointer<RangeOperation>) {
-        var entry = locked.pointee.ledger.first
-        while let candidate = entry {
-            if candidate.pointee.request.operation == operation { candidate.pointee.request.operation = nil }
-            entry = candidate.pointee.next
-        }
     }
 
     func waitForWritesLocked(_ pages: ClosedRange<UInt64>) {
         // A direct write is not listed. It has begun before the `lock_completed` behind its data was taken in, and one
-        // runs at a time: wait for those that have begun by now, whatever their pages.
+        // runs at a time: wait for it, if it has begun by now and is for pages of the range.
         pointee.writeWaiters.wrappingAdd(1, ordering: .sequentiallyConsistent)
         let begun = pointee.directWritesBegun.load(ordering: .sequentiallyConsistent)
-        while locked.pointee.versions.isUnfinished(in: pages)
-            || Int32(bitPattern: begun &- pointee.directWritesEnded.load(ordering: .sequentiallyConsistent)) > 0 {
+        while locked.pointee.versions.isUnfinished(in: pages) || isWrittenDirectly(pages, begun) {
             _ = pointee.monitor.wait()
         }
         pointee.writeWaiters.wrappingSubtract(1, ordering: .relaxed)
+    }
+
+    /// A direct write of these pages runs that is among the first `begun` ones.
+    private func isWrittenDirectly(_ pages: ClosedRange<UInt64>, _ begun: UInt32) -> Bool {
+        // Its pages are noted before it counts as begun. Should they be a later one's already, those before have ended.
+        let first = pointee.directFirst.load(ordering: .sequentiallyConsistent)
+        let last = pointee.directLast.load(ordering: .sequentiallyConsistent)
+        let ended = pointee.directWritesEnded.load(ordering: .sequentiallyConsistent)
+        return Int32(bitPattern: begun &- ended) > 0 && first <= pages.upperBound && pages.lowerBound <= last
     }
 
     /// A user's lock request is answered: take the pages of the range from the client's access set, unless it was given
@@ -157,7 +158,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             }
         }
         pointee.monitor.lock()
-        // Whoever waits may have given up meanwhile.
         let operation = entry.pointee.request.operation
         forgetLocked(entry)
         if let operation { finishLocked(operation) }

@@ -44,8 +44,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             return answerError(client, offset, length, Errno.noMemory)
         }
         let number = client.pointee.number
-        takenIn()
-        perform(pages.lowerBound, outcome)
+        takenIn(pages.lowerBound, outcome)
         forgetIfGone(number, pages.lowerBound)
     }
 
@@ -59,13 +58,15 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let number = client.pointee.number
         if pages.lowerBound != pages.upperBound { return takeSeveral(client, pages, .unlock(number)) }
         let outcome = transition(pages.lowerBound, .unlock(number), context())
-        takenIn()
-        if outcome.effects.refusal != .none { return refuse(outcome.effects.refusal, pages.lowerBound, number) }
-        perform(pages.lowerBound, outcome)
+        if outcome.effects.refusal != .none {
+            takenIn()
+            return refuse(outcome.effects.refusal, pages.lowerBound, number)
+        }
+        takenIn(pages.lowerBound, outcome)
     }
 
-    /// Requests or unlocks of several pages in one message. All are decided while it is the message's turn, and the callbacks are left as jobs
-    /// in the order of the pages: nothing that comes later overtakes a part of it.
+    /// Requests or unlocks of several pages in one message. All are decided while it is the message's turn, and the callbacks left as jobs
+    /// in the order of the pages: nothing that comes later overtakes a part of it. The answers follow.
     @inline(never)
     private func takeSeveral(_ client: ClientPointer, _ pages: ClosedRange<UInt64>, _ event: Event) {
         let number = client.pointee.number
@@ -77,9 +78,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                                Errno.noMemory)
         }
         let isKnown = client.acquire()
+        pointee.answering.wrappingAdd(1, ordering: .sequentiallyConsistent)
         let excluding = beginTaking()
         for index in 0..<count {
-            (outcomes + index).initialize(to: transition(pages.lowerBound + widen(index), event, context()))
+            let page = pages.lowerBound + widen(index), outcome = transition(page, event, context())
+            (outcomes + index).initialize(to: outcome)
+            // (Nothing else is to be done for it.)
+            if let next = outcome.callback(page) { followLater(page, next) }
         }
         endTaking(excluding)
         takenIn()
@@ -90,11 +95,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                 if isKnown { sendError(number, offset(page), vm_size_t(pageSize), Errno.noMemory) }
             } else if outcome.effects.refusal != .none {
                 refuse(outcome.effects.refusal, page, number)
-            } else {
+            } else if outcome.callback(page) == nil {
                 followLater(page, advance(page, outcome, 0))
             }
             forgetIfGone(number, page)
         }
+        pointee.answering.wrappingSubtract(1, ordering: .sequentiallyConsistent)
         if isKnown { release(client) }
         Memory.free(outcomes)
         runJobs()
@@ -110,13 +116,17 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         answerError(client, self.offset(pages.lowerBound), overflow ? vm_size_t(bytes) : whole, Errno.invalid)
     }
 
-    /// The answer to the message at hand. (The client's number may be another's as soon as the turn has passed.)
+    /// An error for a message at hand that no page knows of: a shutdown that ends meanwhile waits for it. (The client's number may be
+    /// another's as soon as the turn has passed.)
     @inline(never)
     private func answerError(_ client: ClientPointer, _ offset: vm_offset_t, _ length: vm_size_t, _ code: Int32) {
+        pointee.answering.wrappingAdd(1, ordering: .sequentiallyConsistent)
         let isKnown = client.acquire()
         takenIn()
-        if !isKnown { return }
-        sendError(client.pointee.number, offset, length, code)
-        release(client)
+        if isKnown {
+            sendError(client.pointee.number, offset, length, code)
+            release(client)
+        }
+        pointee.answering.wrappingSubtract(1, ordering: .sequentiallyConsistent)
     }
 }

@@ -31,9 +31,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The data, `count` whole pages, are ours.
     func takeReturn(_ client: ClientNumber, _ first: UInt64, _ data: vm_address_t, _ count: Int, dirty: Bool,
                     keepsCopy: Bool) {
-        let direct = dirty && pointee.clients.attachedCount == 1 && Worker.mayCallTranslator() && tryStart(.write)
-        var writes = PageMask(), calls = PageMask()
-        if direct { beginDirectWrite() }
+        let direct = dirty && pointee.clients.attachedCount == 1 && tryClaim(.write)
+        var writes = PageMask(), notices = PageMask()
+        // The executor is held.
+        var claimed = direct
+        if direct { beginDirectWrite(first...first + UInt64(count - 1)) }
         for index in 0..<count {
             let page = first + UInt64(index)
             let address = data + vm_address_t(UInt64(index) << pointee.pageShift)
@@ -45,29 +47,32 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             case .write: writes.insert(index)
             case .none: break
             default:
-                // The last copy has gone: the translator is to be told.
-                if index < PageMask.pages {
-                    calls.insert(index)
+                // The last copy has gone: the translator is to be told, in the message's place in the order.
+                if index < PageMask.pages && (claimed || tryClaim(.notify)) {
+                    claimed = true
+                    notices.insert(index)
                 } else {
-                    followLater(page, NextCall(action: outcome.effects.action, page: page, hadHolders: false))
+                    followLater(page, NextCall(action: .notify, page: page, hadHolders: false))
                 }
             }
         }
         takenIn()
         while let run = writes.removeFirstRun() { writeDirect(first, data, run) }
-        if direct {
-            endDirectWrite()
-            finishDirect()
-        }
-        while let run = calls.removeFirstRun() {
+        if direct { endDirectWrite() }
+        while let run = notices.removeFirstRun() {
             for index in run {
-                start(NextCall(action: .notify, page: first + UInt64(index), hadHolders: false))
+                follow(.notify, call(NextCall(action: .notify, page: first + UInt64(index), hadHolders: false)))
             }
         }
+        if claimed { finishClaim() }
         if pointee.executor.load(ordering: .relaxed) & Executor.waiting != 0 { helpWriting() }
     }
 
-    private func beginDirectWrite() { pointee.directWritesBegun.wrappingAdd(1, ordering: .sequentiallyConsistent) }
+    private func beginDirectWrite(_ pages: ClosedRange<UInt64>) {
+        pointee.directFirst.store(pages.lowerBound, ordering: .sequentiallyConsistent)
+        pointee.directLast.store(pages.upperBound, ordering: .sequentiallyConsistent)
+        pointee.directWritesBegun.wrappingAdd(1, ordering: .sequentiallyConsistent)
+    }
 
     private func endDirectWrite() {
         pointee.directWritesEnded.wrappingAdd(1, ordering: .sequentiallyConsistent)

@@ -1,8 +1,9 @@
 // pager_shutdown.
 //
-// New requests are refused; those under way are answered as always, and then the clients are asked to give up what they
+// New requests are refused; those under way are answered as always, and the clients are asked to give up what they
 // have, until no page is with a client, in a queue, or on its way to the store. Each round can only leave what
-// was granted before it began, so rounds end; a client that does not answer is given up when the time is over.
+// was granted before it began, so rounds end; a client that leaves a lock request without an answer for too long is given up,
+// and nobody else. Patience is for clients: the store's callbacks are waited for whatever they take.
 
 import CPlatform
 import Synchronization
@@ -11,15 +12,20 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func shutDown() {
         let (first, _) = pointee.closing.compareExchange(expected: 0, desired: 1, ordering: .sequentiallyConsistent)
         if !first { return awaitShutdown() }
-        let deadline = Deadline(Int(bitPattern: UInt(min(pointee.shutdownPatience.load(ordering: .relaxed), 0x7fff_ffff))))
+        let patience = Int(bitPattern: UInt(min(pointee.shutdownPatience.load(ordering: .relaxed), 0x7fff_ffff)))
+        let began = platform_clock_ms(), deadline = Deadline(patience)
+        var isFirst = true
         while !isQuiet() {
-            if deadline.isOver {
-                giveUpAll()
+            // What is busy comes to rest by itself; then it is a client's, or nobody's.
+            takeBack(began, patience) { isFirst ? $0 != .quiet : $0 == .held }
+            isFirst = false
+            // Those who owe an answer from before.
+            giveUpSilent(began, patience)
+            waitUntilQuiet()
+            if deadline.isOver && isAtRest() {
                 // Messages that nobody takes in (there are no workers) die with the port.
-                if find({ $0 != .quiet }) == nil && isIdle() { break }
-            } else {
-                let answered = takeBack(deadline)
-                if answered { waitUntilQuiet(deadline) }
+                awaitIntake()
+                if isAtRest() { break }
             }
         }
         // Whoever waits for a client's answer must not wait any longer: none can come.
@@ -55,10 +61,14 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return state.isAccessEmpty ? .quiet : .held
     }
 
-    /// No page is anywhere but in the store, and every message that has come is dealt with (so every request has an answer).
+    /// No page is anywhere but in the store.
+    private func isAtRest() -> Bool { find { $0 != .quiet } == nil && isIdle() }
+
+    /// ... and every message that has come is dealt with (so every request has an answer).
     private func isQuiet() -> Bool {
-        find { $0 != .quiet } == nil && isIdle()
-            && pager_port_is_drained(portName, pointee.turn.load(ordering: .acquiring)) != 0
+        // (The port first: what was received before it was looked at is in a page, or counted as being answered.)
+        pager_port_is_drained(portName, pointee.turn.load(ordering: .acquiring)) != 0
+            && pointee.answering.load(ordering: .sequentiallyConsistent) == 0 && isAtRest()
     }
 
     private func isIdle() -> Bool {
@@ -78,39 +88,79 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return nil
     }
 
-    /// Asks for everything that clients have, run by run. false: the time ran out.
-    private func takeBack(_ deadline: Deadline) -> Bool {
-        var first = find { $0 != .quiet }
-        while let start = first {
-            var end = start
-            // Pages next to each other are asked for together.
-            while end < .max, let slot = pointee.map.word(at: end + 1),
-                  condition(Word(loaded: slot.pointee.load(ordering: .acquiring))) != .quiet { end += 1 }
-            if !range(start...end, .return, patience: deadline.left) { return false }
-            first = end == .max ? nil : find(from: end + 1) { $0 != .quiet }
+    /// Asks for everything that clients have, some runs of pages at a time.
+    private func takeBack(_ began: UInt64, _ patience: Int, _ wanted: (PageCondition) -> Bool) {
+        var next = find(wanted)
+        while next != nil {
+            var operation = RangeOperation()
+            withUnsafeMutablePointer(to: &operation) { operation in
+                var runs = 0
+                while let start = next, runs < 64 {
+                    var end = start
+                    // Pages next to each other are asked for together.
+                    while end < .max, let slot = pointee.map.word(at: end + 1),
+                          condition(Word(loaded: slot.pointee.load(ordering: .acquiring))) != .quiet { end += 1 }
+                    request(start...end, .return, operation)
+                    next = end == .max ? nil : find(from: end + 1, wanted)
+                    runs += 1
+                }
+                while !awaitAnswers(operation, Deadline(patience)) { giveUpSilent(began, patience) }
+            }
         }
-        return true
     }
 
     /// What was asked for before still has to be answered and written.
-    private func waitUntilQuiet(_ deadline: Deadline) {
+    private func waitUntilQuiet() {
         runJobs()
         let waiting = Worker.beginWait()
         defer { Worker.endWait(waiting) }
         pointee.monitor.lock()
         // Some ends are not announced (a callback without a waiter, a message taken in): look again soon.
-        _ = pointee.monitor.wait(min(deadline.left, 2))
+        _ = pointee.monitor.wait(2)
         pointee.monitor.unlock()
     }
 
-    private func giveUpAll() {
-        var number: ClientNumber = 0
-        while number < clientNumbersUsed() {
-            let client = pointee.clients.client(number)
-            if client.pointee.attached.load(ordering: .acquiring) != 0 { giveUp(client, saying: true) }
-            number += 1
+    /// Goes on without the clients that have left a lock request without an answer for so long, since the shutdown began.
+    private func giveUpSilent(_ began: UInt64, _ patience: Int) {
+        if findSilent(began, patience) == noClient { return }
+        // An answer may lie in our port.
+        awaitIntake()
+        while true {
+            let silent = findSilent(began, patience)
+            if silent == noClient { return }
+            giveUp(pointee.clients.client(silent), saying: true)
         }
-        // Callbacks that run are waited for: the translator has to return from them.
-        waitUntilQuiet(Deadline(5))
     }
+
+    private func findSilent(_ began: UInt64, _ patience: Int) -> ClientNumber {
+        let now = platform_clock_ms()
+        pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
+        var entry = locked.pointee.ledger.first
+        while let candidate = entry {
+            if candidate.pointee.state != .sweeping && now >= max(candidate.pointee.asked, began) + widen(patience) {
+                return candidate.pointee.client
+            }
+            entry = candidate.pointee.next
+        }
+        return noClient
+    }
+
+    /// Waits until the messages that have come by now are taken in, as long as somebody does so: without workers, or while they
+    /// are inhibited, nobody does.
+    private func awaitIntake() {
+        var end: mach_port_seqno_t = 0
+        if pager_port_end(portName, &end) != 0 { return }
+        var turn = pointee.turn.load(ordering: .acquiring)
+        var stalled = Deadline(PagerPointer.intakeLimit)
+        while Int32(bitPattern: end &- turn) > 0 && !stalled.isOver {
+            platform_pause_ms(1)
+            let now = pointee.turn.load(ordering: .acquiring)
+            if now != turn { stalled = Deadline(PagerPointer.intakeLimit) }
+            turn = now
+        }
+    }
+
+    /// Milliseconds in which a worker, if there is any, takes one message in.
+    private static var intakeLimit: Int { 1000 }
 }
