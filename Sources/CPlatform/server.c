@@ -6,6 +6,8 @@
 /* Declares the routines a second time: the compiler compares.  */
 #include "memory_object_S.h"
 
+enum { retry_ms = 10 };
+
 const mach_msg_return_t pager_receive_too_large = MACH_RCV_TOO_LARGE;
 const mach_msg_return_t pager_send_invalid_destination = MACH_SEND_INVALID_DEST;
 
@@ -111,7 +113,10 @@ send_marker(mach_port_t port, mach_msg_id_t id, mach_msg_option_t option)
 mach_msg_return_t
 pager_send_marker(mach_port_t port, mach_msg_id_t id)
 {
-    return send_marker(port, id, 0);
+    mach_msg_return_t result;
+    while ((result = send_marker(port, id, 0)) == MACH_SEND_NO_BUFFER || result == MACH_SEND_INTERRUPTED)
+        platform_pause_ms(retry_ms);
+    return result;
 }
 
 mach_msg_return_t
@@ -144,13 +149,21 @@ pager_request_dead_name(mach_port_t name, mach_port_t notify)
     return result;
 }
 
+void
+pager_cancel_dead_name(mach_port_t name)
+{
+    /* The send-once right that comes back needs a name.  */
+    while (pager_request_dead_name(name, MACH_PORT_NULL) == KERN_RESOURCE_SHORTAGE)
+        platform_pause_ms(retry_ms);
+}
+
 kern_return_t
 pager_make_read_only_proxy(mach_port_t object, mach_port_t *proxy)
 {
     vm_offset_t zero = 0;
     vm_size_t everything = (vm_size_t) -1;
     return memory_object_create_proxy(mach_task_self(), VM_PROT_READ | VM_PROT_EXECUTE, &object,
-                                      MACH_MSG_TYPE_MAKE_SEND, 1, &zero, 1, &zero, 1, &everything, 1, proxy);
+                                      MACH_MSG_TYPE_COPY_SEND, 1, &zero, 1, &zero, 1, &everything, 1, proxy);
 }
 
 int

@@ -71,10 +71,17 @@ public func pager_get_port(_ pager: OpaquePointer!) -> mach_port_t {
 
 @_cdecl("pager_create_ro_port") @implementation
 public func pager_create_ro_port(_ pager: OpaquePointer!) -> mach_port_t {
-    // The proxy's send right is one that libports must know of.
-    let port = ports_get_right(UnsafeMutableRawPointer(pager))
+    // The proxy's send right is a copy of one that libports has counted and Mach as well: should the proxy fail, neither waits for
+    // a right that was never made.
+    let port = ports_get_send_right(UnsafeMutableRawPointer(pager))
+    if port == 0 {
+        // The pager is shut down, or there is no memory for the notification.
+        platform_set_errno(PagerObject.of(pager).portName == 0 ? Errno.invalid : Errno.noMemory)
+        return 0
+    }
     var proxy: mach_port_t = 0
-    let result = port == 0 ? KERN_INVALID_NAME : pager_make_read_only_proxy(port, &proxy)
+    let result = pager_make_read_only_proxy(port, &proxy)
+    _ = mach_port_deallocate(mach_task_self(), port)
     if result == 0 { return proxy }
     platform_set_errno(result == KERN_RESOURCE_SHORTAGE ? Errno.noMemory : Errno.invalid)
     return 0

@@ -27,9 +27,10 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             refuse(.secondInit, UInt64(control), UInt64(known.pointee.number))
             return turnAway(control, name, destroy: false)
         }
-        guard let client = attach(control, name) else {
+        var port = control
+        guard let client = attach(&port, name) else {
             refuse(.noMemory)
-            return turnAway(control, name, destroy: true)
+            return turnAway(port, name, destroy: true)
         }
         pointee.monitor.lock()
         let mayCache = locked.pointee.mayCache, copyStrategy = locked.pointee.copyStrategy
@@ -42,12 +43,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The kernel is told that it will not be served, so that it does not wait.
     private func turnAway(_ control: mach_port_t, _ name: mach_port_t, destroy: Bool) {
         takenIn()
-        if destroy { _ = memory_object_destroy(control, KERN_FAILURE) }
+        if destroy { sendDestroy(control) }
         _ = mach_port_deallocate(mach_task_self(), control)
         if name != 0 { _ = mach_port_deallocate(mach_task_self(), name) }
     }
 
-    private func attach(_ control: mach_port_t, _ name: mach_port_t) -> ClientPointer? {
+    /// nil: memory is exhausted. `port`: the control port's name, which may change.
+    private func attach(_ port: inout mach_port_t, _ name: mach_port_t) -> ClientPointer? {
         pointee.monitor.lock()
         // Room for all clients in the scratch states, so that no transition fails for want of it.
         guard pointee.descriptors.reserve(clients: Int(pointee.clients.used) + 1),
@@ -57,8 +59,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
         pointee.monitor.unlock()
 
-        let number = client.pointee.number
-        var port = control, isReserved = false
+        let number = client.pointee.number, control = port
+        var isReserved = false
         if number < WordLayout.clients && pager_is_ours_alone(control) != 0 {
             // (Not where somebody else in our task has the right as well, and would lose its name.)
             let wanted = pointee.clients.core.pointee.base + number
@@ -69,8 +71,15 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                 isReserved = pager_reserve_name(control) == 0
             }
         }
-        // A port that is dead already announces that at once.
-        _ = pager_request_dead_name(port, portName)
+        // A port that is dead already announces that at once. A client whose death nobody would announce is not served: others
+        // could wait for it for ever.
+        if pager_request_dead_name(port, portName) != 0 {
+            if isReserved { _ = mach_port_deallocate(mach_task_self(), control) }
+            pointee.monitor.lock()
+            pointee.clients.free(client)
+            pointee.monitor.unlock()
+            return nil
+        }
 
         pointee.monitor.lock()
         client.pointee.name = name
