@@ -366,7 +366,13 @@ static void shutdown_under_load(struct trial *t)
     assert_int_equal(sk_request(t->objects[1], page_offset(10), VM_PROT_READ), 0);
     store_wait_gate(&t->world, CALL_READ, 1);
     world_fence(&t->world);
+    unsigned asked = sk_count(t->objects[0], SK_LOCK_REQUEST);
     pthread_t ender = spawn(shut_down, t->world.pager);
+    /* It takes pages back: from now on requests are refused.  */
+    assert_int_equal(sk_wait_message(t->objects[0], SK_LOCK_REQUEST, asked + 1, 0), 0);
+    assert_int_equal(sk_request(t->objects[0], page_offset(11), VM_PROT_READ), 0);
+    assert_int_equal(sk_wait_page(t->objects[0], page_offset(11), SK_WANT_SETTLED, 0), 0);
+    assert_int_equal(sk_page_state(t->objects[0], page_offset(11)).last_error, EIO);
     store_open_gate(&t->world, CALL_READ);
     join(ender);
     for (size_t page = 9; page <= 10; page++) {
