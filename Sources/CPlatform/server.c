@@ -6,6 +6,8 @@
 /* Declares the routines a second time: the compiler compares.  */
 #include "memory_object_S.h"
 
+enum { retry_ms = 10 };
+
 const mach_msg_return_t pager_receive_too_large = MACH_RCV_TOO_LARGE;
 const mach_msg_return_t pager_receive_timed_out = MACH_RCV_TIMED_OUT;
 const mach_msg_return_t pager_send_invalid_destination = MACH_SEND_INVALID_DEST;
@@ -129,7 +131,10 @@ send_marker(mach_port_t port, mach_msg_id_t id, mach_msg_option_t option)
 mach_msg_return_t
 pager_send_marker(mach_port_t port, mach_msg_id_t id)
 {
-    return send_marker(port, id, 0);
+    mach_msg_return_t result;
+    while ((result = send_marker(port, id, 0)) == MACH_SEND_NO_BUFFER || result == MACH_SEND_INTERRUPTED)
+        platform_pause_ms(retry_ms);
+    return result;
 }
 
 mach_msg_return_t
@@ -160,6 +165,14 @@ pager_request_dead_name(mach_port_t name, mach_port_t notify)
     if (result == KERN_SUCCESS && MACH_PORT_VALID(previous))
         mach_port_deallocate(mach_task_self(), previous);
     return result;
+}
+
+void
+pager_cancel_dead_name(mach_port_t name)
+{
+    /* The send-once right that comes back needs a name.  */
+    while (pager_request_dead_name(name, MACH_PORT_NULL) == KERN_RESOURCE_SHORTAGE)
+        platform_pause_ms(retry_ms);
 }
 
 kern_return_t

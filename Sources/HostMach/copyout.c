@@ -7,9 +7,19 @@
 
 #include <string.h>
 
+static _Atomic unsigned rights_lost;
+
+unsigned
+hostmach_rights_lost (void)
+{
+    return atomic_load (&rights_lost);
+}
+
+/* A right has got no name and goes. */
 static mach_msg_return_t
 shortage (kern_return_t kr)
 {
+    atomic_fetch_add (&rights_lost, 1);
     return kr == KERN_NO_SPACE ? MACH_MSG_IPC_SPACE : MACH_MSG_IPC_KERNEL;
 }
 

@@ -1,6 +1,7 @@
 /* fault.c: allocation, and faults that tests inject into it, into pages and into sending.
 
-   With nothing injected each check is one relaxed load. */
+   With nothing injected each check is one relaxed load. What is allocated for a kernel-like task is never struck: a kernel does
+   not go on without its own memory, it waits for it or stops the machine. */
 
 #include "internal.h"
 
@@ -46,9 +47,9 @@ strikes_locked (struct countdown *countdown)
 }
 
 static bool
-strikes (struct countdown *countdown)
+strikes (struct countdown *countdown, const struct hostmach_task *task)
 {
-    if (!atomic_load_explicit (&countdown->armed, memory_order_relaxed))
+    if (!atomic_load_explicit (&countdown->armed, memory_order_relaxed) || task->kernel)
         return false;
     pthread_mutex_lock (&countdown->lock);
     bool result = strikes_locked (countdown);
@@ -57,9 +58,15 @@ strikes (struct countdown *countdown)
 }
 
 void *
+ipc_alloc_for (const struct hostmach_task *task, size_t size)
+{
+    return strikes (&memory, task) ? NULL : malloc (size);
+}
+
+void *
 ipc_alloc (size_t size)
 {
-    return strikes (&memory) ? NULL : malloc (size);
+    return ipc_alloc_for (hostmach_current (), size);
 }
 
 void
@@ -71,7 +78,7 @@ ipc_free (void *block)
 bool
 ipc_fault_vm (void)
 {
-    return strikes (&pages);
+    return strikes (&pages, hostmach_current ());
 }
 
 mach_msg_return_t

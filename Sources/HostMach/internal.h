@@ -252,7 +252,7 @@ struct hostmach_task {
     _Atomic uint32_t running; /* handlers */
     _Atomic uint32_t drainers;
     _Atomic bool active; /* written under the lock */
-    bool kernel;
+    _Atomic bool kernel; /* written under the lock */
     uint64_t serial;
     char name[32];
     struct ipc_entry **buckets;
@@ -363,7 +363,8 @@ void vm_map_scan (vm_address_t first, size_t pages, vm_map_run_t run, void *cont
 
 /* ---- Allocation and injected faults (fault.c) ---- */
 
-void *ipc_alloc (size_t size);
+void *ipc_alloc (size_t size); /* for the current task */
+void *ipc_alloc_for (const struct hostmach_task *task, size_t size);
 void ipc_free (void *memory);
 bool ipc_fault_vm (void);
 mach_msg_return_t ipc_fault_send (mach_msg_id_t id);

@@ -19,7 +19,7 @@ bucket_of (const struct hostmach_task *task, mach_port_name_t name)
 bool
 ipc_space_init (struct hostmach_task *task)
 {
-    task->buckets = ipc_alloc (FIRST_BUCKETS * sizeof *task->buckets);
+    task->buckets = ipc_alloc_for (task, FIRST_BUCKETS * sizeof *task->buckets);
     if (task->buckets == NULL)
         return false;
     memset (task->buckets, 0, FIRST_BUCKETS * sizeof *task->buckets);
@@ -70,7 +70,7 @@ hash_grow (struct hostmach_task *task)
 {
     size_t old_count = task->bucket_count, count = old_count * 4;
     struct ipc_entry **old = task->buckets;
-    struct ipc_entry **buckets = ipc_alloc (count * sizeof *buckets);
+    struct ipc_entry **buckets = ipc_alloc_for (task, count * sizeof *buckets);
     if (buckets == NULL)
         return;
     memset (buckets, 0, count * sizeof *buckets);
@@ -110,7 +110,7 @@ choose_name (struct hostmach_task *task, mach_port_name_t *name)
             size_t words = task->used_words == 0 ? 4 : task->used_words * 2;
             if (words * 64 > IPC_NAMES_MAX)
                 return KERN_NO_SPACE;
-            uint64_t *used = ipc_alloc (words * sizeof *used);
+            uint64_t *used = ipc_alloc_for (task, words * sizeof *used);
             if (used == NULL)
                 return KERN_RESOURCE_SHORTAGE;
             memset (used, 0, words * sizeof *used);
@@ -136,7 +136,7 @@ choose_name (struct hostmach_task *task, mach_port_name_t *name)
 static kern_return_t
 entry_new (struct hostmach_task *task, mach_port_name_t name, struct ipc_entry **out)
 {
-    struct ipc_entry *entry = ipc_alloc (sizeof *entry);
+    struct ipc_entry *entry = ipc_alloc_for (task, sizeof *entry);
     if (entry == NULL)
         return KERN_RESOURCE_SHORTAGE;
     memset (entry, 0, sizeof *entry);

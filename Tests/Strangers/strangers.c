@@ -15,7 +15,7 @@ static void reached(const char *name)
 #define STRANGER(name) void name(void); void name(void) { reached(#name); }
 
 unsigned long vm_page_size = 4096;
-const int pager_receive_too_large = 1, pager_send_invalid_destination = 2;
+const int pager_receive_too_large = 1, pager_send_invalid_destination = 2, pager_receive_timed_out = 3, pager_send_given_up = 4;
 
 STRANGER(mach_port_deallocate)
 STRANGER(mach_port_move_member)
@@ -65,3 +65,8 @@ STRANGER(mach_port_destroy)
 STRANGER(pager_reserve_name)
 STRANGER(pager_reply_code)
 STRANGER(pager_is_dead)
+STRANGER(ports_get_send_right)
+STRANGER(pager_port_next_number)
+STRANGER(vm_allocate)
+STRANGER(pager_port_end)
+STRANGER(pager_cancel_dead_name)

@@ -191,12 +191,70 @@ one_failed_page_anywhere (void **state)
     run_with (hostmach_fail_vm, 1);
 }
 
+/* ---- Who is struck ---- */
+
+static void
+take (mach_msg_header_t *msg, void *cookie)
+{
+    mach_port_t *carried = cookie;
+    *carried = ((struct port_msg *) msg)->port;
+    mach_msg_destroy (msg);
+}
+
+/* What is sent to a kernel-like task, and what it sends, goes through whatever is short for it; the sender's own memory may fail. */
+static void
+kernels_are_passed_over (void **state)
+{
+    (void) state;
+    mach_port_t seen = MACH_PORT_NULL, control, out, carried = new_port (), port = new_port (), to_port;
+    hostmach_task_t kernel = hostmach_task_create ("kernel");
+    hostmach_task_enter (kernel);
+    control = new_port ();
+    ok (hostmach_port_set_handler (control, take, &seen));
+    hostmach_task_enter (NULL);
+    ok (hostmach_copy_send (kernel, control, hostmach_task_main (), &out));
+    ok (hostmach_copy_send (hostmach_task_main (), port, kernel, &to_port));
+    union any_msg msg;
+    unsigned lost = hostmach_rights_lost ();
+
+    /* The message itself is allocated first: skip that. Not a kernel yet: no name for the right. */
+    hostmach_fail_memory (1, 1);
+    ok (send_port (out, MACH_MSG_TYPE_COPY_SEND, carried, MACH_MSG_TYPE_MAKE_SEND));
+    assert_int_equal (seen, MACH_PORT_NULL);
+    assert_int_equal (hostmach_rights_lost () - lost, 1);
+
+    hostmach_task_set_kernel (kernel, TRUE);
+    hostmach_fail_memory (1, ~0u);
+    hostmach_fail_vm (0, ~0u);
+    ok (send_port (out, MACH_MSG_TYPE_COPY_SEND, carried, MACH_MSG_TYPE_MAKE_SEND));
+    assert_true (MACH_PORT_VALID (seen));
+    hostmach_task_enter (kernel);
+    vm_address_t page;
+    ok (vm_allocate (self, &page, vm_page_size, TRUE));
+    ok (vm_deallocate (self, page, vm_page_size));
+    ok (send_port (to_port, MACH_MSG_TYPE_COPY_SEND, control, MACH_MSG_TYPE_MAKE_SEND_ONCE));
+    hostmach_task_enter (NULL);
+    gives (KERN_RESOURCE_SHORTAGE, vm_allocate (self, &page, vm_page_size, TRUE));
+    gives (MACH_SEND_NO_BUFFER, send_port (out, MACH_MSG_TYPE_COPY_SEND, carried, MACH_MSG_TYPE_MAKE_SEND));
+    assert_int_equal (hostmach_rights_lost () - lost, 1);
+    /* The receiver of what the kernel sent is no kernel. */
+    gives (MACH_RCV_BODY_ERROR | MACH_MSG_IPC_KERNEL, receive (port, &msg));
+    assert_int_equal (hostmach_rights_lost () - lost, 2);
+    hostmach_fail_memory (0, 0);
+    hostmach_fail_vm (0, 0);
+
+    hostmach_task_destroy (kernel);
+    ok (mach_port_destroy (self, out));
+    ok (mach_port_destroy (self, port));
+    ok (mach_port_destroy (self, carried));
+}
+
 int
 main (void)
 {
     const struct CMUnitTest tests[] = {
         rule (one_failed_allocation_anywhere), rule (all_allocations_fail_from_anywhere_on),
-        rule (one_failed_page_anywhere),
+        rule (one_failed_page_anywhere), rule (kernels_are_passed_over),
     };
     return cmocka_run_group_tests (tests, NULL, NULL);
 }

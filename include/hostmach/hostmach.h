@@ -49,8 +49,10 @@ hostmach_task_t hostmach_task_current (void);
 /* Makes task (NULL: the main task) the calling thread's current task; returns the one it was. */
 hostmach_task_t hostmach_task_enter (hostmach_task_t task);
 
-/* With TRUE, what the task sends ignores queue limits and so never blocks, as a kernel's messages do
-   (MIG's stubs have no way to say MACH_SEND_ALWAYS). */
+/* With TRUE the task is like a kernel's. What it sends ignores queue limits and so never blocks (MIG's stubs have no way to say
+   MACH_SEND_ALWAYS). And hostmach_fail_memory and hostmach_fail_vm pass over what is allocated for it: when it sends, and when its
+   handlers are given what others send. A real kernel needs no names for rights that it is sent, and waits for
+   its own memory (or panics): it never loses a message and goes on. */
 void hostmach_task_set_kernel (hostmach_task_t task, boolean_t is_kernel);
 
 /* Returns when no handler of the task's ports runs in any other thread. Handlers that start meanwhile are waited for
@@ -126,6 +128,10 @@ void hostmach_fail_memory (unsigned skip, unsigned count);
 
 /* The same for pages: vm_allocate, vm_map, vm_read, copies of out-of-line data. */
 void hostmach_fail_vm (unsigned skip, unsigned count);
+
+/* How many rights have been destroyed since the process started because their receiver could get no name for them:
+   MACH_RCV_BODY_ERROR, MACH_RCV_HEADER_ERROR, or a message that came back to a sender who timed out. Mach loses such rights, too. */
+unsigned hostmach_rights_lost (void);
 
 /* How many times an injected fault has struck since the process started. */
 unsigned hostmach_faults_struck (void);

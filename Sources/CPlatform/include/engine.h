@@ -105,7 +105,8 @@ int pager_port_end(mach_port_t port, mach_port_seqno_t *end);
 /* The number that the next message from PORT gets when it is received; NONE if there is no such port.  */
 mach_port_seqno_t pager_port_next_number(mach_port_t port, mach_port_seqno_t none);
 
-/* Send the message without content ID to PORT, of which the caller has the receive right.  */
+/* Send the message without content ID to PORT, of which the caller has the receive right.  Somebody counts on it: where memory
+   is exhausted it is sent when there is some.  */
 mach_msg_return_t pager_send_marker(mach_port_t port, mach_msg_id_t id);
 
 /* The same, but gives up at once where it would wait.  */
@@ -113,10 +114,13 @@ mach_msg_return_t pager_try_send_marker(mach_port_t port, mach_msg_id_t id);
 /* A receive right in PORT_SET for markers.  */
 kern_return_t pager_make_marker_port(mach_port_t port_set, mach_port_t *port);
 
-/* Request, or cancel (NOTIFY null), a dead-name notification.  A right that was registered before is released.  */
+/* Request a dead-name notification.  A right that was registered before is released.  */
 kern_return_t pager_request_dead_name(mach_port_t name, mach_port_t notify);
 
-/* A proxy for the object with this send right, read-only and as large as can be.  */
+/* The name's death is not to be announced any more.  Where memory is exhausted, waits until there is some.  */
+void pager_cancel_dead_name(mach_port_t name);
+
+/* A proxy for the object with this send right, which stays the caller's; read-only and as large as can be.  */
 kern_return_t pager_make_read_only_proxy(mach_port_t object, mach_port_t *proxy);
 
 /* NAME is a send right with one reference and nothing else: nobody in our task had it before.  */

@@ -44,7 +44,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The kernel is told that it will not be served, so that it does not wait.
     private func turnAway(_ control: mach_port_t, _ name: mach_port_t, destroy: Bool) {
         takenIn()
-        if destroy { _ = pager_control_memory_object_destroy(control, KERN_FAILURE) }
+        if destroy { sendDestroy(control) }
         _ = mach_port_deallocate(mach_task_self(), control)
         if name != 0 { _ = mach_port_deallocate(mach_task_self(), name) }
     }

@@ -61,7 +61,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let control = known ? client.unsafelyUnwrapped.pointee.control.load(ordering: .relaxed) : control
         takenIn()
         // The port's death must not be announced: we know.
-        _ = pager_request_dead_name(control, 0)
+        pager_cancel_dead_name(control)
         pager_drop_receive_right(control)
         if name != 0 { pager_drop_receive_right(name) }
         if known, let client {
@@ -86,7 +86,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if !client.acquire() { return }
         if detach(client) {
             refuse(.clientGivenUp, UInt64(client.pointee.number))
-            if saying { _ = pager_control_memory_object_destroy(client.pointee.control.load(ordering: .relaxed), KERN_FAILURE) }
+            if saying { sendDestroy(client.pointee.control.load(ordering: .relaxed)) }
             endClient(client)
         }
         release(client)

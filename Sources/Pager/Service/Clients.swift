@@ -203,7 +203,7 @@ struct ClientTable {
             if control == 0 { continue }
             forgetIndex(client)
             giveUpName(takeFormerControl(client))
-            _ = pager_request_dead_name(control, 0)
+            pager_cancel_dead_name(control)
             giveUpName(control)
             giveUpName(client.pointee.name)
         }
@@ -289,7 +289,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         client.pointee.name = 0
         pointee.monitor.unlock()
         // While the number is not free the names cannot come again for a new client of ours under this record.
-        _ = pager_request_dead_name(control, 0)
+        pager_cancel_dead_name(control)
         if pointee.closing.load(ordering: .acquiring) != 0 {
             // No client comes after this one, so the name is not used again.
             giveUpName(control)

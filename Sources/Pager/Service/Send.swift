@@ -58,4 +58,16 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         giveUp(client, saying: true)
         return .refused
     }
+
+    /// A kernel is told that it is not served (any more). That, too, is tried again; a kernel that cannot even be told this waits
+    /// until somebody ends it.
+    func sendDestroy(_ control: mach_port_t) {
+        for attempt in 1...attempts {
+            let result = pager_control_memory_object_destroy(control, KERN_FAILURE)
+            if result == 0 || result == pager_send_invalid_destination { return }
+            refuse(.sendFailed, 0, UInt64(UInt32(bitPattern: result)))
+            if result == pager_send_given_up { return }
+            if attempt < attempts { platform_pause_ms(UInt32(1 << attempt)) }
+        }
+    }
 }
