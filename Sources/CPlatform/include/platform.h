@@ -24,6 +24,8 @@ enum {
     platform_EOPNOTSUPP = EOPNOTSUPP,
     platform_EBUSY = EBUSY,
     platform_EDEADLK = EDEADLK,
+    platform_EFAULT = EFAULT,
+    platform_EACCES = EACCES,
 };
 
 /* Memory.  `size` in bytes; the block is zeroed and aligned to 16 bytes.
@@ -59,6 +61,10 @@ void platform_condition_destroy(platform_condition_t *);
 int platform_condition_wait(platform_condition_t *, platform_mutex_t *, long milliseconds);
 void platform_condition_wake_one(platform_condition_t *);
 void platform_condition_wake_all(platform_condition_t *);
+
+/* Copy SIZE bytes, as memcpy does, between memory that may not be there.  Returns how many were copied, from the start: less
+   than SIZE where the next one could not be read or written; then *FAULT is the address of the fault, in one of the two ranges.  */
+size_t platform_copy(void *to, const void *from, size_t size, uintptr_t *fault);
 
 /* Start a detached thread that runs entry(argument).  Returns 0 or an errno.  */
 int platform_thread_start(void (*entry)(void *), void *argument);

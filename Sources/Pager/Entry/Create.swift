@@ -99,13 +99,5 @@ public func pager_shutdown(_ pager: OpaquePointer!) { PagerObject.of(pager).shut
 @_cdecl("pager_get_error") @implementation
 public func pager_get_error(_ pager: OpaquePointer!, _ address: vm_address_t) -> error_t {
     let pager = PagerObject.of(pager)
-    guard let slot = pager.pointee.map.word(at: pager.page(address)) else { return 0 }
-    let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
-    if !word.isDescriptor { return WordState(word).error }
-    pager.pointee.monitor.lock()
-    defer { pager.pointee.monitor.unlock() }
-    // Under the lock it is still a descriptor, or has become a direct word.
-    let current = Word(loaded: slot.pointee.load(ordering: .acquiring))
-    if !current.isDescriptor { return WordState(current).error }
-    return pager.pointee.descriptors.descriptor(current.descriptor).content.error
+    return pager.lastError(pager.page(address))
 }

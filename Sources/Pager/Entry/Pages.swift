@@ -50,7 +50,11 @@ public func pager_offer_page(_ pager: OpaquePointer!, _ precious: Int32, _ write
 public func pager_memcpy(_ pager: OpaquePointer!, _ memobj: memory_object_t, _ offset: vm_offset_t,
                          _ other: UnsafeMutableRawPointer!, _ size: UnsafeMutablePointer<Int>!,
                          _ prot: vm_prot_t) -> error_t {
-    if size.pointee == 0 { return 0 }
+    let wanted = UInt(bitPattern: size.pointee)
     size.pointee = 0
-    return Errno.notSupported
+    if wanted == 0 { return 0 }
+    guard let other else { return Errno.fault }
+    let (copied, code) = PagerObject.of(pager).copy(memobj, offset, other, wanted, write: prot & VM_PROT_WRITE != 0)
+    size.pointee = Int(bitPattern: copied)
+    return code
 }

@@ -11,6 +11,8 @@ enum Errno {
     static var invalid: Int32 { Int32(truncatingIfNeeded: platform_EINVAL) }
     static var busy: Int32 { Int32(truncatingIfNeeded: platform_EBUSY) }
     static var deadlock: Int32 { Int32(truncatingIfNeeded: platform_EDEADLK) }
+    static var fault: Int32 { Int32(truncatingIfNeeded: platform_EFAULT) }
+    static var access: Int32 { Int32(truncatingIfNeeded: platform_EACCES) }
     static var notSupported: Int32 { Int32(truncatingIfNeeded: platform_EOPNOTSUPP) }
 }
 

@@ -150,6 +150,18 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                        attachments: attachments)
     }
 
+    /// The last error of the page, 0: none.
+    func lastError(_ page: UInt64) -> Int32 {
+        guard let slot = pointee.map.word(at: page) else { return 0 }
+        let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
+        if !word.isDescriptor { return WordState(word).error }
+        pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
+        // Under the lock it is still a descriptor, or has become a direct word.
+        let current = Word(loaded: slot.pointee.load(ordering: .acquiring))
+        return current.isDescriptor ? pointee.descriptors.descriptor(current.descriptor).content.error : WordState(current).error
+    }
+
     /// What the client has of the page now.
     @inline(never)
     func currentAccess(_ page: UInt64, _ client: ClientNumber) -> Access {
