@@ -8,7 +8,7 @@
    Kernels are not struck (hostmach_task_set_kernel): a real one waits for its own memory or panics. One message can be lost, as in
    Mach: the first of a new client, when mach_msg can make no name for its control port.  See `await_ready'.
 
-   All n of all sources take some 20 s.  In the environment: EXHAUSTION_STEP=n tries every n-th only (for valgrind),
+   All n of all sources take some 40 s, most of it pauses.  In the environment: EXHAUSTION_STEP=n tries every n-th only (for valgrind),
    EXHAUSTION_ONLY=name one scenario, EXHAUSTION_SOURCE=name one source.  */
 
 #include <sched.h>
