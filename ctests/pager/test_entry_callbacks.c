@@ -371,7 +371,7 @@ static void test_write_pages_writes_a_prefix(void **state)
 }
 
 /* It fails behind a prefix: what was written is written, the page behind it gets the error, the rest is tried again (hurd/pager.h).  */
-__attribute__((unused)) static void test_write_pages_fails_behind_a_prefix(void **state)
+static void test_write_pages_fails_behind_a_prefix(void **state)
 {
     (void) state;
     for (int kernels = 1; kernels <= 2; kernels++)
@@ -764,6 +764,7 @@ int main(void)
         cmocka_unit_test(test_write_pages_not_supported),
         cmocka_unit_test(test_write_pages_writes_the_run),
         cmocka_unit_test(test_write_pages_writes_a_prefix),
+        cmocka_unit_test(test_write_pages_fails_behind_a_prefix),
         cmocka_unit_test(test_every_supply_is_precious_with_notify),
         cmocka_unit_test(test_supply_after_a_write_is_precious_for_one_client),
         cmocka_unit_test(test_one_notice_per_eviction_after_the_write),

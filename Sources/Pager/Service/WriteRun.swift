@@ -11,6 +11,8 @@ struct WriteRun {
     /// Pages whose fate is known, of which the first `written` are written.
     private var done = 0
     private var written = 0
+    /// Why the page behind the written ones was not, where several were tried; 0: it was not tried.
+    private var failure: Int32 = 0
     /// The translator cannot write several at once, or could not go on.
     private var single = false
 
@@ -25,6 +27,10 @@ struct WriteRun {
     mutating func writeNext() -> Int32 {
         defer { done += 1 }
         if done < written { return 0 }
+        if failure != 0 {
+            defer { failure = 0 }
+            return failure
+        }
         let left = count - done
         if left > 1 && !single {
             var bytes: vm_size_t = 0
@@ -35,7 +41,7 @@ struct WriteRun {
             // A success that does not say how much was written is taken at its word only for what it names.
             written = done + pages
             if pages > 0 {
-                if code == Errno.notSupported { single = true }
+                if code == Errno.notSupported { single = true } else if pages < left { failure = code }
                 return 0
             }
             if code != 0 && code != Errno.notSupported { return code }
