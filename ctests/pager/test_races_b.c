@@ -254,8 +254,6 @@ static void test_R8_page_given_again_to_the_same_client(void **state)
             sk_object *a = c.objects[0];
             for (size_t page = 0; page < PAGES_8; page++)
                 dirty ? put(a, page, (unsigned char) (80 + page)) : (void) get(a, page);
-            /* A supply whose sender has not come back may count as one that came behind the return.  */
-            world_settle(&c.world);
             sk_hold(a, SK_HOLD_COMPLETED);
             struct task give;
             task_begin(&give, return_8_pages, c.world.pager);
@@ -315,7 +313,6 @@ static void test_R8_two_returns_and_a_page_between(void **state)
     sk_object *a = c.objects[0];
     for (size_t page = 0; page < PAGES_8; page++)
         get(a, page);
-    world_settle(&c.world);
     sk_hold(a, SK_HOLD_COMPLETED);
     struct task first, second;
     task_begin(&first, return_8_pages, c.world.pager);
@@ -323,8 +320,6 @@ static void test_R8_two_returns_and_a_page_between(void **state)
     ask(a, 3, VM_PROT_READ);
     wait_page(a, 3, SK_WANT_READABLE);
     world_wait_access(&c.world, 3, 0, 1);
-    /* The supply is behind us before the second return begins.  */
-    world_settle(&c.world);
     task_begin(&second, return_8_pages, c.world.pager);
     held(a, 2);
     release_first(a);

@@ -11,7 +11,8 @@
 //       number afterwards.
 //
 // A user's flush also takes pages from the client's access set, once it is answered (`released`) - but not a page that was given
-// to the client meanwhile. Such pages are noted with the entry (`noteGiven`) as long as it exists.
+// to the client meanwhile. Such pages are noted with the entry (`noteGiven`) as long as it exists, before they are sent; what was
+// being sent when the entry came is waited for before the flush is sent (`preparing`; Answering.swift).
 
 import CPlatform
 import Synchronization
@@ -30,7 +31,7 @@ struct LockRequest {
     var operation: UnsafeMutablePointer<RangeOperation>?
 }
 
-enum LockState: UInt8 { case queued, sending, sent, sweeping }
+enum LockState: UInt8 { case preparing, queued, sending, sent, sweeping }
 
 struct LockEntry {
     var link = HashLink(next: nil, key: 0)
@@ -161,25 +162,47 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if let outcome, !outcome.means(client, request.page, self) { return false }
         guard let entry = Memory.allocate(LockEntry.self, 1, .waits) else { return false }
         entry.initialize(to: LockEntry(serial: 0, client: number, request: request))
-        if request.isUsers && request.flush { pointee.rangeFlushes.wrappingAdd(1, ordering: .sequentiallyConsistent) }
+        let prepares = request.isUsers && request.flush
+        if prepares { pointee.rangeFlushes.wrappingAdd(1, ordering: .sequentiallyConsistent) }
 
         pointee.monitor.lock()
         // A client that is leaving has its entries taken away under this lock; after that none may come.
         if client.pointee.attached.load(ordering: .acquiring) == 0 {
             pointee.monitor.unlock()
-            if request.isUsers && request.flush {
-                pointee.rangeFlushes.wrappingSubtract(1, ordering: .sequentiallyConsistent)
-            }
+            if prepares { pointee.rangeFlushes.wrappingSubtract(1, ordering: .sequentiallyConsistent) }
             Memory.free(entry)
             return false
         }
-        let behind = locked.pointee.ledger.find(number, request.offset, request.length) { $0 == .queued || $0 == .sending }
         locked.pointee.ledger.append(entry)
         let serial = entry.pointee.serial
-        if behind == nil { entry.pointee.state = .sending }
+        if prepares { entry.pointee.state = .preparing }
+        let isNext = prepares || becomeNextLocked(entry)
         pointee.monitor.unlock()
-        if behind == nil { send(number, request, serial) }
+        if prepares ? prepare(number, request, serial) : isNext { send(number, request, serial) }
         return true
+    }
+
+    /// The entry is to be sent: by the caller now (true), or by whoever is before it with the same key. Locked.
+    private func becomeNextLocked(_ entry: LockEntryPointer) -> Bool {
+        let request = entry.pointee.request
+        let first = locked.pointee.ledger.find(entry.pointee.client, request.offset, request.length) {
+            $0 == .preparing || $0 == .queued || $0 == .sending
+        }
+        entry.pointee.state = first == entry ? .sending : .queued
+        return first == entry
+    }
+
+    /// A user's flush: what is being sent now must be with the client before it. Whether the caller is to send it.
+    private func prepare(_ number: ClientNumber, _ request: LockRequest, _ serial: UInt64) -> Bool {
+        let known = awaitAnswersSent()
+        pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
+        // Unless the client is gone, and whoever waits was told.
+        var entry = locked.pointee.ledger.first
+        while let candidate = entry, candidate.pointee.serial > serial { entry = candidate.pointee.next }
+        guard let entry, entry.pointee.serial == serial else { return false }
+        if !known { entry.pointee.givenUnknown = true }
+        return becomeNextLocked(entry)
     }
 
     /// Sends this entry's request, and then those that queued up behind it (L1). Where sending fails the client is gone or
@@ -197,8 +220,10 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             }
             // Where ours was answered early, another thread may have begun to send behind it, and goes on with the rest.
             let taken = locked.pointee.ledger.find(number, request.offset, request.length) { $0 == .sending } != nil
-            guard !taken, let next = locked.pointee.ledger.find(number, request.offset, request.length, { $0 == .queued })
-            else {
+            // (One that prepares itself goes on with the rest, too.)
+            guard !taken, let next = locked.pointee.ledger.find(number, request.offset, request.length, {
+                $0 == .queued || $0 == .preparing
+            }), next.pointee.state == .queued else {
                 pointee.monitor.unlock()
                 return
             }

@@ -55,9 +55,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
            let client = soleClient() {
             let outcome = transition(page, .offered(client, write: !writeLock, writeLock: writeLock), context())
             if outcome.effects.action == .supply {
+                let phase = beginAnswers()
                 supplyCopy(page, outcome, data, precious: precious)
                 releaseOutcome(outcome)
-                let next = advance(page, transition(page, .sent, context(hadHolders: true)), 0)
+                let after = transition(page, .sent, context(hadHolders: true))
+                endAnswers(phase)
+                let next = advance(page, after, 0)
                 endOffer()
                 if let next { start(next) }
                 forgetIfGone(client, page)

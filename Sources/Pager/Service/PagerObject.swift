@@ -60,6 +60,10 @@ struct PagerObject: ~Copyable {
 
     /// User lock requests that flush and are not yet swept (Ledger.swift).
     let rangeFlushes = Atomic<UInt32>(0)
+    /// Answers that are being sent, by the phase in which they began (Answering.swift).
+    let answerPhase = Atomic<UInt32>(0)
+    let evenAnswers = Atomic<UInt32>(0)
+    let oddAnswers = Atomic<UInt32>(0)
 
     /// Each has a rule of its own; both change under the lock.
     let descriptors: DescriptorTable
@@ -80,6 +84,8 @@ struct LockedState {
     /// Versions without a reference, until the lock is let go.
     var garbage: JobPointer?
     var ledger = Ledger()
+    /// Somebody changes `answerPhase`.
+    var isChangingPhase = false
     var attributeChange = AttributeChange()
     var offers = OfferState()
     var refusals = RefusalLog()

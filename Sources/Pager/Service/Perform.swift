@@ -191,6 +191,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                 freePages(data, 1)
                 data = 0
             }
+            let phase: UInt32
             switch effects.action {
             case .none:
                 return nil
@@ -200,13 +201,17 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                 assertionFailure("a direct write outside of a return")
                 return nil
             case .supply:
+                phase = beginAnswers()
                 supply(page, outcome, data)
                 data = 0
             case .supplyHeld:
+                phase = beginAnswers()
                 supplyHeld(page, outcome)
             case .error:
+                phase = beginAnswers()
                 refuseAnswered(page, outcome)
             case .grantWrite:
+                phase = beginAnswers()
                 permitAnswered(page, outcome)
             case .flush, .downgrade:
                 askOutstanding(page, outcome)
@@ -214,6 +219,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             }
             releaseOutcome(outcome)
             outcome = transition(page, .sent, context(hadHolders: effects.holders))
+            endAnswers(phase)
         }
     }
 

@@ -28,7 +28,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.counters.handOffs.increment(UInt(outcome.answeredCount))
     }
 
-    /// `data` stay the caller's. For pager_offer_page.
+    /// `data` stay the caller's. For pager_offer_page. `beginAnswers` goes before.
     func supplyCopy(_ page: UInt64, _ outcome: Outcome, _ data: vm_address_t, precious: Bool) {
         var outcome = outcome
         outcome.effects.precious = outcome.effects.precious || precious
@@ -39,13 +39,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     @inline(__always)
     private func supply(_ page: UInt64, _ outcome: Outcome, to number: ClientNumber, _ data: vm_address_t,
                         move: Bool) -> Delivery {
+        // From now on the client may have the page: whoever sweeps after a user's flush must know (Ledger.swift).
+        if pointee.rangeFlushes.load(ordering: .sequentiallyConsistent) != 0 { noteGiven(number, page) }
         let size = mach_msg_type_number_t(truncatingIfNeeded: pageSize)
         let delivery = send(number, page, by: outcome) {
             pager_control_memory_object_data_supply($0, offset(page), data, size, move ? 1 : 0,
                                       outcome.effects.write ? 0 : VM_PROT_WRITE, outcome.effects.precious ? 1 : 0, 0)
         }
-        // From now on the client may have the page: whoever sweeps after a user's flush must know (Ledger.swift).
-        if pointee.rangeFlushes.load(ordering: .sequentiallyConsistent) != 0 { noteGiven(number, page) }
         if delivery == .sent { pointee.counters.supplies.increment() }
         return delivery
     }
