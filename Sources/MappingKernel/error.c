@@ -36,7 +36,6 @@ static void mark(struct mk_object *object, struct mk_mapping *mapping, vm_addres
 
     mk_count(kernel, errors, 1);
     if (kernel->has_poison) {
-        madvise((void *)address, vm_page_size, MADV_DONTNEED);
         mk_uffd_poison(kernel, address);
     } else {
         mk_map_bus(mapping, address, vm_page_size);

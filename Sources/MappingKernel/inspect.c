@@ -44,6 +44,13 @@ kern_return_t mk_page_info(const void *address, struct mk_page_info *info)
         return KERN_INVALID_ADDRESS;
     info->offset = (vm_offset_t)index << MK_PAGE_SHIFT;
     struct mk_page *page = mk_page_find(object, index);
+    if (page != NULL && page->busy) {
+        /* Records last as long as the object; this keeps it. */
+        object->uses++;
+        while (page->busy)
+            mk_object_sleep(object);
+        object->uses--;
+    }
     if (page != NULL) {
         info->state = page->state;
         info->lock = page->lock;
@@ -51,11 +58,11 @@ kern_return_t mk_page_info(const void *address, struct mk_page_info *info)
         info->unlocking = page->unlocking;
         info->dirty = page->dirty;
         info->precious = page->precious;
-        info->busy = page->busy;
         info->waited_for = page->waiter != MK_NOBODY || page->others || page->refault;
         info->in_error = page->in_error;
     }
     pthread_mutex_unlock(&object->lock);
+    mk_object_check_use(object);
     return KERN_SUCCESS;
 }
 

@@ -186,7 +186,7 @@ int mk_uffd_protect(struct mk_kernel *kernel, vm_address_t address, vm_size_t le
     return error;
 }
 
-int mk_uffd_poison(struct mk_kernel *kernel, vm_address_t address)
+static int poison_entry(struct mk_kernel *kernel, vm_address_t address)
 {
     int error;
     do {
@@ -194,6 +194,20 @@ int mk_uffd_poison(struct mk_kernel *kernel, vm_address_t address)
         error = ioctl(kernel->uffd, REQUEST_POISON, &request) == 0 ? 0 : errno;
     } while (error == EAGAIN);
     return error;
+}
+
+/* The entry must be empty for it.  A write-protected page that was dropped has left a mark of that, which madvise keeps and only
+   the end of write-protection removes; nobody is to wake for that. */
+int mk_uffd_poison(struct mk_kernel *kernel, vm_address_t address)
+{
+    int error = poison_entry(kernel, address);
+
+    if (error != EEXIST)
+        return error;
+    struct uffdio_writeprotect request = { .range = { address, vm_page_size }, .mode = UFFDIO_WRITEPROTECT_MODE_DONTWAKE };
+    madvise((void *)address, vm_page_size, MADV_DONTNEED);
+    ioctl(kernel->uffd, UFFDIO_WRITEPROTECT, &request);
+    return poison_entry(kernel, address);
 }
 
 void mk_uffd_wake(struct mk_kernel *kernel, vm_address_t address, vm_size_t length)

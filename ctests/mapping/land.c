@@ -21,7 +21,7 @@ static void on_signal(int signal_number, siginfo_t *info, void *context)
     siglongjmp(escape, signal_number);
 }
 
-static void catch_signals(void)
+void catch_signals(void)
 {
     struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
     sigaction(SIGBUS, &action, NULL);
@@ -172,19 +172,22 @@ void wait_for(bool (*condition)(void *), void *argument)
 }
 
 struct faults {
-    struct land *land;
-    int index;
+    mk_kernel *kernel;
     uint64_t faults;
 };
 
 static bool has_faults(void *argument)
 {
     struct faults *wanted = argument;
-    return statistics(wanted->land, wanted->index).faults >= wanted->faults;
+    struct mk_statistics figures;
+    mk_get_statistics(wanted->kernel, &figures);
+    return figures.faults >= wanted->faults;
 }
 
-void wait_faults(struct land *land, int index, uint64_t faults)
+void wait_kernel_faults(mk_kernel *kernel, uint64_t faults)
 {
-    struct faults wanted = { land, index, faults };
+    struct faults wanted = { kernel, faults };
     wait_for(has_faults, &wanted);
 }
+
+void wait_faults(struct land *land, int index, uint64_t faults) { wait_kernel_faults(land->kernels[index], faults); }

@@ -38,10 +38,11 @@ void unmap(memory, size_t pages);
 
 static inline memory at(memory m, size_t page) { return m + page * vm_page_size; }
 
-/* Touch a byte.  0, or the signal that it caused (then touch_address is si_addr).  A thread of its own: see touch_begin.  */
+/* Handlers for SIGBUS and SIGSEGV that let touches return.  land_open does it.  */
+void catch_signals(void);
+/* Touch a byte.  0, or the signal that it caused (then touch_address is si_addr, and the error is forgotten: mk_error_taken).  */
 int touch_read(memory, unsigned char *byte);
 int touch_write(memory, unsigned char byte);
-/* The same, and have the error forgotten at once.  */
 extern _Thread_local void *touch_address;
 unsigned char peek(memory);             /* touch_read that must succeed */
 void poke(memory, unsigned char byte);
@@ -61,6 +62,7 @@ struct mk_page_info page_info(memory);
 struct mk_statistics statistics(struct land *, int index);
 /* Wait until the kernel has taken so many faults, in all.  A hang ends the test.  */
 void wait_faults(struct land *, int index, uint64_t faults);
+void wait_kernel_faults(mk_kernel *, uint64_t faults);
 /* Wait until CONDITION(argument).  A hang ends the test.  */
 void wait_for(bool (*condition)(void *), void *argument);
 

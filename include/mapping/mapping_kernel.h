@@ -111,13 +111,12 @@ struct mk_page_info {
     vm_prot_t requested;        /* access of the unanswered request, or 0 */
     vm_prot_t unlocking;        /* access of the unanswered data_unlock, or 0 */
     boolean_t dirty, precious;
-    boolean_t busy;             /* being filled or returned */
     boolean_t waited_for;       /* a thread that faulted has to be woken when the page changes */
     boolean_t in_error;         /* refused, and still held to be so */
     vm_offset_t offset;         /* in the object, bytes */
 };
 
-/* The page that is mapped at ADDRESS.  KERN_INVALID_ADDRESS: no kernel has mapped anything there.  */
+/* The page that is mapped at ADDRESS; waits while it is being filled or returned.  KERN_INVALID_ADDRESS: no kernel has mapped anything there.  */
 kern_return_t mk_page_info(const void *address, struct mk_page_info *info);
 
 /* What the pager said in memory_object_ready or change_attributes of the object mapped at ADDRESS.  */
