@@ -261,7 +261,6 @@ void mk_kernel_kill(mk_kernel *kernel)
 
     pthread_mutex_lock(&kernel->lock);
     kernel->gone = true;
-    kernel->task = NULL;
     pthread_cond_broadcast(&kernel->changed);
     pthread_mutex_unlock(&kernel->lock);
 }
