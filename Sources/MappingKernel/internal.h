@@ -72,6 +72,7 @@ struct mk_mapping {
     mk_index first;                     /* the page at start */
     uint32_t number;                    /* in the object */
     vm_prot_t protection, max_protection;
+    struct mk_mapping *gone;            /* the next that goes in the same call */
 };
 
 /* Objects are reused but not freed before their kernel, so that a message to an object that has just gone finds memory. */

@@ -290,7 +290,7 @@ static kern_return_t map(void *cookie, vm_address_t *address, vm_size_t size, vm
 
 /* ---- Unmapping, protecting ---- */
 
-/* The table's lock held for writing: MAPPING, at INDEX of the table, goes. */
+/* The table's lock held for writing: MAPPING, at INDEX of the table, goes.  Its record and its use of the object are left. */
 static void unmap(struct mk_mapping *mapping, size_t index)
 {
     struct mk_object *object = mapping->object;
@@ -303,48 +303,48 @@ static void unmap(struct mk_mapping *mapping, size_t index)
         mk_object_sleep(object);
     remove_from_object(object, mapping);
     munmap((void *)mapping->start, length);
-    if (mapping->kernel->uffd >= 0)
-        mk_uffd_wake(mapping->kernel, mapping->start, length);
+    mk_uffd_wake(mapping->kernel, mapping->start, length);
     if (--object->remapping == 0)
         mk_object_signal(object);
     pthread_mutex_unlock(&object->lock);
     atomic_fetch_sub(&mapping->kernel->counters.mappings, 1);
-    free(mapping);
 }
 
+/* All of the range goes in one hold of the lock: as soon as it is let go, the addresses may be somebody else's. */
 static void deallocate(void *cookie, vm_address_t address, vm_size_t size)
 {
     vm_address_t end = address + size;
-    struct mk_object *object;
+    struct mk_mapping *gone = NULL, *mapping;
 
     (void)cookie;
-    do {
-        object = NULL;
-        pthread_rwlock_wrlock(&mk_maps_lock);
+    pthread_rwlock_wrlock(&mk_maps_lock);
+    if (split_at(address) && split_at(end)) {
         size_t index = mk_maps_index(address);
-        struct mk_mapping *mapping = mk_maps_at(index);
-        if (mapping != NULL && mapping->start < end) {
-            if (split_at(address) && split_at(end)) {
-                index = mk_maps_index(address);
-                mapping = mk_maps_at(index);
-                object = mapping->object;
-                unmap(mapping, index);
-            }
+        while ((mapping = mk_maps_at(index)) != NULL && mapping->start < end) {
+            unmap(mapping, index);
+            mapping->gone = gone;
+            gone = mapping;
         }
-        pthread_rwlock_unlock(&mk_maps_lock);
-        if (object != NULL)
-            mk_object_unuse(object);
-    } while (object != NULL);
+    }
+    pthread_rwlock_unlock(&mk_maps_lock);
+    while ((mapping = gone) != NULL) {
+        gone = mapping->gone;
+        mk_object_unuse(mapping->object);
+        free(mapping);
+    }
 }
 
 void mk_unmap_all(struct mk_kernel *kernel)
 {
     pthread_rwlock_wrlock(&mk_maps_lock);
     for (size_t index = 0; mk_maps_at(index) != NULL;) {
-        if (mk_maps_at(index)->kernel == kernel)
-            unmap(mk_maps_at(index), index);
-        else
+        struct mk_mapping *mapping = mk_maps_at(index);
+        if (mapping->kernel == kernel) {
+            unmap(mapping, index);
+            free(mapping);              /* the object goes with the kernel */
+        } else {
             index++;
+        }
     }
     pthread_rwlock_unlock(&mk_maps_lock);
 }

@@ -49,8 +49,10 @@ static void test_side_by_side(void **state)
     memory m = land_map(&land, 0, 0, 8, RW);
     pthread_barrier_t both;
     pthread_barrier_init(&both, NULL, 2);
+    pthread_mutex_lock(&land.world.store->lock);
     land.world.store->hook_argument = &both;
     land.world.store->hook = stick;
+    pthread_mutex_unlock(&land.world.store->lock);
     assert_int_equal(pager_set_concurrent_reads(land.world.pager, 4), 0);
     struct touch a, b;
     touch_begin(&a, m, false, 0);

@@ -85,6 +85,28 @@ static void test_two_kernels(void **state)
     land_close(&land);
 }
 
+/* Without mk_enter a thread maps through the default kernel, which is made for it.  */
+static void test_default_kernel(void **state)
+{
+    (void) state;
+    struct land land;
+    land_open(&land, 1, 8, 0);
+    vm_address_t a = 0, b = 0;
+    assert_null(mk_enter(NULL));
+    assert_int_equal(vm_map(mach_task_self(), &a, vm_page_size, 0, TRUE, land.world.port, 0, FALSE, RW, RW, VM_INHERIT_NONE), 0);
+    mk_enter(land.kernels[0]);
+    assert_int_equal(vm_map(mach_task_self(), &b, vm_page_size, 0, TRUE, land.world.port, 0, FALSE, RW, RW, VM_INHERIT_NONE), 0);
+    assert_ptr_equal(mk_enter(NULL), land.kernels[0]);
+    poke((memory) a, 9);
+    assert_int_equal(peek((memory) b), 9);
+    assert_int_equal(statistics(&land, 0).mappings, 1);
+    assert_int_equal(world_statistics(&land.world).clients, 2);
+    unmap((memory) a, 1);
+    unmap((memory) b, 1);
+    mk_kernel_destroy(NULL);
+    land_close(&land);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -92,6 +114,7 @@ int main(void)
         cmocka_unit_test(test_writes),
         cmocka_unit_test(test_sync_flush_return),
         cmocka_unit_test(test_two_kernels),
+        cmocka_unit_test(test_default_kernel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,15 +10,16 @@
 #include "land.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 
 enum { PAGES = 1000, KERNELS = 2, THREADS_EACH = 4, THREADS = KERNELS * THREADS_EACH, MAPS = 2 };
 
 struct page_words {
-    volatile uint64_t head[THREADS];
-    volatile uint64_t filler[512 - 2 * THREADS];
-    volatile uint64_t tail[THREADS];
+    _Atomic uint64_t head[THREADS];
+    uint64_t filler[512 - 2 * THREADS];
+    _Atomic uint64_t tail[THREADS];
 };
 
 struct worker {
@@ -32,15 +33,14 @@ struct worker {
     char failure[200];
 };
 
-static volatile int stop;
+static _Atomic int stop;
 
 static bool check_page(struct worker *w, size_t page, struct page_words *words)
 {
     for (int t = 0; t < THREADS; t++) {
         /* Written head first, then tail: read tail first. */
-        uint64_t tail = words->tail[t];
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        uint64_t head = words->head[t];
+        uint64_t tail = atomic_load(&words->tail[t]);
+        uint64_t head = atomic_load(&words->head[t]);
         if (t == w->number ? head != w->mine[page] || tail != head : head < tail || tail < w->seen[page][t]) {
             snprintf(w->failure, sizeof w->failure, "page %zu, counter %d, thread %d: head %lu, tail %lu; written or seen %lu", page, t,
                      w->number, (unsigned long) head, (unsigned long) tail,
@@ -61,9 +61,8 @@ static int hammer(void *argument)
         struct page_words *words = w->maps[random >> 4 & 1] + page;
         if (rand_r(&w->seed) % 3 == 0) {
             uint64_t next = ++w->mine[page];
-            words->head[w->number] = next;
-            __atomic_thread_fence(__ATOMIC_RELEASE);
-            words->tail[w->number] = next;
+            atomic_store(&words->head[w->number], next);
+            atomic_store(&words->tail[w->number], next);
             w->writes++;
         }
         if (!check_page(w, page, words)) {
@@ -148,10 +147,123 @@ static void test_stress(void **state)
     land_close(&land);
 }
 
+/* Threads map, touch and unmap parts of one object at random; it ends and begins again all the time.  Each thread owns one byte of every
+   page, and finds it as it left it.  */
+struct mapper {
+    struct land *land;
+    int number;
+    unsigned seed;
+    unsigned char mine[64];
+    unsigned rounds, errors;
+};
+
+static int map_and_unmap(void *argument)
+{
+    struct mapper *w = argument;
+    mk_enter(w->land->kernels[w->number % 2]);
+    while (!stop) {
+        size_t first = (size_t) rand_r(&w->seed) % 60, count = 1 + (size_t) rand_r(&w->seed) % (64 - first);
+        vm_address_t address = 0;
+        if (vm_map(mach_task_self(), &address, count * vm_page_size, 0, TRUE, w->land->world.port, page_offset(first), FALSE, RW, RW,
+                   VM_INHERIT_NONE) != KERN_SUCCESS) {
+            w->errors++;
+            break;
+        }
+        for (int i = 0; i < 6; i++) {
+            size_t page = (size_t) rand_r(&w->seed) % count;
+            memory mine = (memory) address + page * vm_page_size + 100 + w->number;
+            if (*mine != w->mine[first + page])
+                w->errors++;
+            *mine = ++w->mine[first + page];
+        }
+        size_t part = (size_t) rand_r(&w->seed) % count;
+        if (part != 0)
+            vm_deallocate(mach_task_self(), address, part * vm_page_size);
+        if (*((memory) address + part * vm_page_size + 100 + w->number) != w->mine[first + part])
+            w->errors++;
+        /* Not the part again: somebody else may have it by now. */
+        vm_deallocate(mach_task_self(), address + part * vm_page_size, (count - part) * vm_page_size);
+        w->rounds++;
+    }
+    mk_enter(NULL);
+    return 0;
+}
+
+static void test_map_and_unmap(void **state)
+{
+    (void) state;
+    enum { MAPPERS = 4 };
+    static struct mapper mappers[MAPPERS];
+    struct task tasks[MAPPERS];
+    struct land land;
+    land_open(&land, 2, 64, 40);
+    memset(land.world.store->data, 0, 64 * vm_page_size);
+    stop = 0;
+    for (int i = 0; i < MAPPERS; i++) {
+        mappers[i] = (struct mapper) { .land = &land, .number = i, .seed = (unsigned) i + 5 };
+        task_begin(&tasks[i], map_and_unmap, &mappers[i]);
+    }
+    nanosleep(&(struct timespec) { .tv_sec = 2 }, NULL);
+    stop = 1;
+    for (int i = 0; i < MAPPERS; i++) {
+        task_end(&tasks[i]);
+        assert_int_equal(mappers[i].errors, 0);
+        assert_true(mappers[i].rounds > 0);
+    }
+    assert_int_equal(statistics(&land, 0).mappings + statistics(&land, 1).mappings, 0);
+    assert_int_equal(statistics(&land, 0).objects + statistics(&land, 1).objects, 0);
+    world_settle(&land.world);
+    for (size_t page = 0; page < 64; page++)
+        for (int i = 0; i < MAPPERS; i++)
+            assert_int_equal(land.world.store->data[page * vm_page_size + 100 + (size_t) i], mappers[i].mine[page]);
+    land_close(&land);
+}
+
+/* Kernels die under threads that use their memory: those get SIGBUS, others go on.  */
+static int use_until_bus(void *argument)
+{
+    memory m = argument;
+    unsigned seed = (unsigned) (uintptr_t) &seed;
+    int result = 0;
+    while (result == 0)
+        result = touch_write(m + (size_t) rand_r(&seed) % 32 * vm_page_size, 1);
+    return result;
+}
+
+static void test_kill(void **state)
+{
+    (void) state;
+    struct land land;
+    land_open(&land, 1, 32, 0);
+    memory other = land_map(&land, 0, 0, 32, RW);
+    for (int round = 0; round < 30; round++) {
+        struct task tasks[3];
+        mk_kernel *kernel = mk_kernel_create("victim", round % 2 ? 16 : 0);
+        vm_address_t address = 0;
+        mk_enter(kernel);
+        assert_int_equal(vm_map(mach_task_self(), &address, 32 * vm_page_size, 0, TRUE, land.world.port, 0, FALSE, RW, RW,
+                                VM_INHERIT_NONE), KERN_SUCCESS);
+        mk_enter(NULL);
+        for (int i = 0; i < 3; i++)
+            task_begin(&tasks[i], use_until_bus, (void *) address);
+        for (size_t i = 0; i < 32; i++)
+            poke(at(other, i), (unsigned char) round);
+        mk_kernel_kill(kernel);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(task_end(&tasks[i]), SIGBUS);
+        mk_kernel_destroy(kernel);
+        for (size_t i = 0; i < 32; i++)
+            poke(at(other, i), (unsigned char) round);
+    }
+    land_close(&land);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stress),
+        cmocka_unit_test(test_map_and_unmap),
+        cmocka_unit_test(test_kill),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
