@@ -1,0 +1,208 @@
+/* fault.c - page faults: the kernel's fault thread.
+
+   It reads events, changes pages' states and sends; it never waits for a pager, nor for a page that another thread has busy: such
+   a fault is noted in the page and taken again when that thread wakes it.  So one thread is enough: the work of bringing
+   pages is done by those who supply them.
+
+   Fast path of a page-in: one read of the event, two uncontended locks, one message, no allocation (but for a new leaf of 64 pages).
+
+   An event may be out of date when it is read: the page may have come, or the address may be unmapped or mapped anew.  So what to do
+   follows from the page's state; an event that finds nothing to do wakes the thread, which faults again if it must.  An event for an address
+   that is not mapped is left alone: whoever unmaps wakes it afterwards (map.c). */
+
+#define _GNU_SOURCE
+#include <linux/userfaultfd.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+#define EVENTS 16
+
+struct fault {
+    struct mk_mapping *mapping;
+    uint32_t number;                    /* of the mapping: valid when the pointer is not any more */
+    vm_address_t address;
+    mk_index index;
+    vm_prot_t access;
+    bool write, is_protected;
+};
+
+/* A thread waits for PAGE's request or unlock. */
+static void note_waiter(struct mk_page *page, const struct fault *fault)
+{
+    if (page->waiter == MK_NOBODY)
+        page->waiter = fault->number;
+    else if (page->waiter != fault->number)
+        page->others = true;
+    page->wants_write |= fault->write;
+}
+
+static void request(struct mk_object *object, struct mk_page *page, const struct fault *fault)
+{
+    if (!mk_begin(object))
+        return;
+    page->state = MK_PAGE_REQUESTED;
+    page->requested = (uint8_t)fault->access;
+    page->waiter = MK_NOBODY;
+    page->others = page->wants_write = false;
+    note_waiter(page, fault);
+    pthread_mutex_unlock(&object->lock);
+    mk_count(object->kernel, requests, 1);
+    kern_return_t error = mk_send_request(object, fault->index, fault->access);
+    pthread_mutex_lock(&object->lock);
+    if (error != KERN_SUCCESS && page->state == MK_PAGE_REQUESTED && !page->busy)
+        mk_page_fail(object, page, error);
+    mk_end(object);
+}
+
+static void unlock(struct mk_object *object, struct mk_page *page, const struct fault *fault)
+{
+    if (page->unlocking == 0) {
+        page->waiter = MK_NOBODY;
+        page->others = page->wants_write = false;
+    }
+    note_waiter(page, fault);
+    if ((page->unlocking & fault->access) == fault->access) {
+        mk_count(object->kernel, joined, 1);
+        return;
+    }
+    if (!mk_begin(object))
+        return;
+    vm_prot_t all = page->unlocking | fault->access;
+    page->unlocking = (uint8_t)all;
+    pthread_mutex_unlock(&object->lock);
+    mk_count(object->kernel, unlocks, 1);
+    kern_return_t error = mk_send_unlock(object, fault->index, all);
+    pthread_mutex_lock(&object->lock);
+    if (error != KERN_SUCCESS && page->state == MK_PAGE_PRESENT && page->unlocking != 0) {
+        page->unlocking = 0;
+        mk_page_signal(object, page);
+    }
+    mk_end(object);
+}
+
+/* The page is present and allows the access: put it into the page table.  False: it is not in the file. */
+static bool resolve(struct mk_object *object, struct mk_page *page, const struct fault *fault)
+{
+    struct mk_kernel *kernel = object->kernel;
+
+    page->used = true;
+    if (fault->write)
+        page->dirty = true;
+    bool protect = !page->dirty || (page->lock & VM_PROT_WRITE);
+    if (fault->is_protected) {
+        mk_count(kernel, write_faults, 1);
+        mk_uffd_protect(kernel, fault->address, vm_page_size, false);
+        return true;
+    }
+    mk_count(kernel, minor_faults, 1);
+    int error = mk_uffd_continue(kernel, fault->address, protect);
+    if (error == EFAULT)
+        return false;
+    if (error == EEXIST) {
+        if (fault->write)
+            mk_uffd_protect(kernel, fault->address, vm_page_size, false);
+        mk_uffd_wake(kernel, fault->address, vm_page_size);
+    }
+    return true;
+}
+
+/* Called, and returns, with the object's lock held; gives it up while sending. */
+static void take(struct mk_object *object, const struct fault *fault)
+{
+    struct mk_kernel *kernel = object->kernel;
+    struct mk_page *page = mk_page_get(object, fault->index);
+
+    mk_count(kernel, faults, 1);
+    if (page == NULL) {                 /* no memory for its record: SIGBUS, without a record */
+        mk_count(kernel, errors, 1);
+        if (!kernel->has_poison || mk_uffd_poison(kernel, fault->address) != 0)
+            mk_uffd_wake(kernel, fault->address, vm_page_size);
+        return;
+    }
+    if (page->busy) {
+        page->refault = true;
+        mk_count(kernel, deferred, 1);
+        return;
+    }
+    if (page->state == MK_PAGE_PRESENT) {
+        if (page->lock & fault->access) {
+            unlock(object, page, fault);
+            return;
+        }
+        if (resolve(object, page, fault))
+            return;
+        /* Somebody punched a hole into our mapping. */
+        mk_count(kernel, lost_pages, 1);
+        mk_page_drop(object, page);
+    }
+    if (page->state == MK_PAGE_ABSENT) {
+        request(object, page, fault);
+    } else {
+        note_waiter(page, fault);
+        mk_count(kernel, joined, 1);
+    }
+}
+
+static void take_event(struct mk_kernel *kernel, vm_address_t address, uint64_t flags)
+{
+    struct fault fault = {
+        .address = address & ~(vm_page_size - 1),
+        .write = (flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0,
+        .is_protected = (flags & UFFD_PAGEFAULT_FLAG_WP) != 0,
+    };
+    struct mk_object *object = NULL;
+
+    fault.access = fault.write ? VM_PROT_READ | VM_PROT_WRITE : VM_PROT_READ;
+    pthread_rwlock_rdlock(&mk_maps_lock);
+    fault.mapping = mk_maps_find(fault.address);
+    if (fault.mapping != NULL && fault.mapping->kernel == kernel && fault.mapping->object != NULL) {
+        object = fault.mapping->object;
+        pthread_mutex_lock(&object->lock);
+        fault.number = fault.mapping->number;
+        fault.index = fault.mapping->first + ((fault.address - fault.mapping->start) >> MK_PAGE_SHIFT);
+    }
+    pthread_rwlock_unlock(&mk_maps_lock);
+    if (object == NULL)
+        return;
+    if (object->dead == 0)
+        take(object, &fault);
+    pthread_mutex_unlock(&object->lock);
+}
+
+/* Somebody touched the page that ends this thread: let him go on. */
+static bool stop_asked(struct mk_kernel *kernel)
+{
+    static char page[65536];            /* zeros; a page of any machine */
+    int error;
+
+    mk_uffd_copy(kernel, (vm_address_t)kernel->stop_page, (vm_address_t)page, 1, false, &error);
+    return true;
+}
+
+void *mk_fault_thread(void *argument)
+{
+    struct mk_kernel *kernel = argument;
+    struct uffd_msg events[EVENTS];
+    bool stop = false;
+
+    hostmach_task_enter(kernel->task);
+    while (!stop) {
+        ssize_t bytes = read(kernel->uffd, events, sizeof events);
+        if (bytes < 0 && errno != EINTR && errno != EAGAIN)
+            break;
+        for (ssize_t i = 0; i < bytes / (ssize_t)sizeof *events; i++) {
+            if (events[i].event != UFFD_EVENT_PAGEFAULT)
+                continue;
+            vm_address_t address = events[i].arg.pagefault.address;
+            if (address - (vm_address_t)kernel->stop_page < vm_page_size)
+                stop = stop_asked(kernel);
+            else
+                take_event(kernel, address, events[i].arg.pagefault.flags);
+        }
+    }
+    hostmach_task_enter(NULL);
+    return NULL;
+}
