@@ -121,10 +121,11 @@ void pager_return_some(struct pager *pager, vm_address_t start, vm_size_t len, i
    clients or none: a page that nobody asked for cannot be given out coherently then (docs/design.md).  */
 void pager_offer_page(struct pager *pager, int precious, int writelock, vm_offset_t page, vm_address_t buf);
 
-/* Copy *SIZE bytes between OTHER and the object MEMOBJ (a send right to PAGER's port) at OFFSET, through a
-   mapping: from the object if PROT is VM_PROT_READ, to it if PROT contains VM_PROT_WRITE.  A fault in the object
-   returns the page's error with *SIZE set to what was copied.
-   Until mappings exist on this platform: EOPNOTSUPP and *SIZE 0, except for *SIZE 0.  */
+/* Copy *SIZE bytes between OTHER and the object MEMOBJ (a send right to PAGER's port, or to a read-only one) at OFFSET, through a
+   mapping: from the object if PROT is VM_PROT_READ, to it if PROT contains VM_PROT_WRITE.  *SIZE is set to what was copied, from the
+   start.  Errors: a page of the object that cannot be had: what pager_get_error says of it, or EIO; EFAULT: OTHER cannot be accessed;
+   EACCES: MEMOBJ forbids writing; EINVAL: MEMOBJ is no such right; ENOMEM; EOPNOTSUPP: no kernel here maps objects (on Linux:
+   <mapping/mapping_kernel.h>).  While it runs SIGSEGV and SIGBUS have a handler of the library's, which passes on what is not its own.  */
 error_t pager_memcpy(struct pager *pager, memory_object_t memobj, vm_offset_t offset, void *other,
                      size_t *size, vm_prot_t prot);
 
