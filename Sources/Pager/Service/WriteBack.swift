@@ -139,7 +139,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         var count = 1
         // The run is linked through `next`, which the queue does not need any more.
         while count < limit, let next = locked.pointee.versions.newest(last.pointee.page + 1),
-              next.pointee.state == .waiting,
+              next.pointee.state == .waiting, !locked.pointee.aside.covers(next.pointee.page),
               next.pointee.address == last.pointee.address + vm_address_t(pageSize) {
             locked.pointee.jobs.remove(next)
             next.pointee.state = .writing
@@ -147,22 +147,30 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             last = next
             count += 1
         }
-        if locked.pointee.jobs.isEmpty {
-            pointee.executor.bitwiseAnd(~Executor.waiting, ordering: .acquiringAndReleasing)
-        }
+        noteWaitingLocked()
         pointee.monitor.unlock()
 
         var run = WriteRun(pager: self, page: first.pointee.page, address: first.pointee.address, count: count)
-        var version: JobPointer? = first
-        while let current = version {
-            version = current.pointee.next
-            current.pointee.next = nil
-            finishVersion(current, run.writeNext())
+        inCallback(.write, first.pointee.page...last.pointee.page) { callback in
+            callback.pointee.rest = first
+            while let current = callback.pointee.rest {
+                callback.pointee.rest = current.pointee.next
+                callback.pointee.pages = current.pointee.page...last.pointee.page
+                current.pointee.next = nil
+                let code = run.writeNext(callback)
+                let next = finishVersion(current, code)
+                // Where the rest is written already, but not told, what follows must not wait for it.
+                if callback.pointee.rest == nil || callback.pointee.mayLeaveRest {
+                    follow(.write, next)
+                } else if let next {
+                    followLater(next.page, next)
+                }
+            }
         }
     }
 
-    /// The version was written (or not): tell the page, wake who waits for the store.
-    private func finishVersion(_ version: JobPointer, _ code: Int32) {
+    /// The version was written (or not): tell the page, wake who waits for the store. Returns what the page needs next.
+    private func finishVersion(_ version: JobPointer, _ code: Int32) -> NextCall? {
         let page = version.pointee.page
         pointee.monitor.lock()
         version.pointee.state = .finished
@@ -173,6 +181,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         releaseVersionLocked(version)
         pointee.monitor.wakeAll()
         unlock()
-        if let outcome { follow(.write, advance(page, outcome, 0)) }
+        return outcome.flatMap { advance(page, $0, 0) }
     }
 }

@@ -24,8 +24,9 @@ struct WriteRun {
     }
 
     /// Writes at least the next page. Returns its errno, or 0.
-    mutating func writeNext() -> Int32 {
+    mutating func writeNext(_ callback: CallbackPointer) -> Int32 {
         defer { done += 1 }
+        callback.pointee.mayLeaveRest = false
         if done < written { return 0 }
         if failure != 0 {
             defer { failure = 0 }
@@ -47,6 +48,7 @@ struct WriteRun {
             if code != 0 && code != Errno.notSupported { return code }
             single = true
         }
+        callback.pointee.mayLeaveRest = true
         let code = pager_write_page(pager.pointee.user, offset(done), data(done))
         if code == 0 { pager.pointee.counters.pageOuts.increment() }
         return code
