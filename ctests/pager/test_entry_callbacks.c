@@ -311,6 +311,8 @@ static void return_run(struct scene *scene, size_t count, size_t except)
 {
     for (size_t i = 0; i < count; i++)
         assert_int_equal(kernel_write(scene->x, i, (unsigned char) (100 + i)), 0);
+    /* Whoever ends a callback meanwhile would begin to write before the whole run is taken in.  */
+    world_settle(&scene->world);
     scene->world.store->logged = 0;
     memset(scene->world.store->counts, 0, sizeof scene->world.store->counts);
     unsigned returns = sk_count(scene->x, SK_DATA_RETURN);
