@@ -135,7 +135,9 @@ error_t pager_memcpy(struct pager *pager, memory_object_t memobj, vm_offset_t of
    The library calls these from its workers, or from a thread that is in one of the calls above.  Unless the
    translator has opted in to more (<pager/extensions.h>), the calls for one pager come one at a time, in the
    order of the requests.  No lock of the library is held.  They may call the functions above, for any pager;
-   a call that waits must not depend on the very request that it serves.  */
+   a call that waits must not depend on the very request that it serves (the pages of one data_return are one
+   request).  While a callback is in a call that waits, other callbacks of the pager may run, but none for the same
+   page; so a translator must not hold a lock there that its other callbacks take.  */
 
 /* Read the page at offset PAGE.  *BUF: a page-aligned buffer of one page, from vm_allocate or mmap, which the
    library takes over.  *WRITE_LOCK: non-zero if a write must ask pager_unlock_page first.

@@ -77,6 +77,10 @@ int platform_thread_start(void (*entry)(void *), void *argument);
 void *platform_thread_local(void);
 void platform_set_thread_local(void *);
 
+/* One more: the callback that the thread is in.  */
+void *platform_callback(void);
+void platform_set_callback(void *);
+
 /* Sleep.  */
 void platform_pause_ms(uint32_t milliseconds);
 
