@@ -90,7 +90,8 @@ void pager_change_attributes(struct pager *pager, boolean_t may_cache,
 
 /* Write everything back and take every page from every client; refuse new requests (data_error with EIO);
    destroy the receive right; wake everybody who waits.  The caller's reference stays.
-   A client that does not answer within a time limit (pager_set_shutdown_patience, 10 s) is given up.  */
+   A client that does not answer within a time limit (pager_set_shutdown_patience, 10 s) is given up.
+   Not from a callback of the same PAGER, which it would wait for.  */
 void pager_shutdown(struct pager *pager);
 
 /* The last error of the page that holds ADDRESS (an offset in the object): an errno, or 0.  */
@@ -116,8 +117,8 @@ void pager_return(struct pager *pager, int wait);
 void pager_return_some(struct pager *pager, vm_address_t start, vm_size_t len, int wait);
 
 /* Give the client the page at offset PAGE without having been asked.  BUF: its data, page-aligned, which stay the
-   caller's.  WRITELOCK: a write must ask pager_unlock_page first.  PRECIOUS: tell when it is evicted (always so
-   with notify_on_evict).  Ignored where the client has the page or waits for it, and while the object has several
+   caller's.  WRITELOCK: a write must ask pager_unlock_page first.  PRECIOUS: it comes back when it is
+   evicted, also unchanged (always so with notify_on_evict, which alone makes pager_notify_evict be called).  Ignored where the client has the page or waits for it, and while the object has several
    clients or none: a page that nobody asked for cannot be given out coherently then (docs/design.md).  */
 void pager_offer_page(struct pager *pager, int precious, int writelock, vm_offset_t page, vm_address_t buf);
 
