@@ -26,7 +26,7 @@ struct copy {
     sigjmp_buf back;
     uintptr_t to, from;                 /* the piece at hand */
     size_t size;
-    uintptr_t fault;
+    struct platform_fault fault;
 };
 
 static _Thread_local struct copy *volatile current;
@@ -70,7 +70,7 @@ handle(int number, siginfo_t *info, void *context)
     uintptr_t address = (uintptr_t) info->si_addr;
     if (copy && info->si_code > 0
         && (within(address, copy->to, copy->size) || within(address, copy->from, copy->size))) {
-        copy->fault = address;
+        copy->fault = (struct platform_fault) { address, number == SIGSEGV };
         siglongjmp(copy->back, 1);
     }
     pass_on(number, info, context);
@@ -114,7 +114,7 @@ to_page_end(uintptr_t address, size_t page)
 }
 
 size_t
-platform_copy(void *to, const void *from, size_t size, uintptr_t *fault)
+platform_copy(void *to, const void *from, size_t size, struct platform_fault *fault)
 {
     const size_t page = (size_t) sysconf(_SC_PAGESIZE);
     struct copy copy = { .to = (uintptr_t) to, .from = (uintptr_t) from };

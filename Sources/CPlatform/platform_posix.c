@@ -263,6 +263,20 @@ platform_set_thread_local (void *pointer)
     thread_local_pointer = pointer;
 }
 
+static _Thread_local void *callback_pointer;
+
+void *
+platform_callback (void)
+{
+    return callback_pointer;
+}
+
+void
+platform_set_callback (void *pointer)
+{
+    callback_pointer = pointer;
+}
+
 uint64_t
 platform_clock_ms (void)
 {

@@ -311,6 +311,8 @@ static void return_run(struct scene *scene, size_t count, size_t except)
 {
     for (size_t i = 0; i < count; i++)
         assert_int_equal(kernel_write(scene->x, i, (unsigned char) (100 + i)), 0);
+    /* Whoever ends a callback meanwhile would begin to write before the whole run is taken in.  */
+    world_settle(&scene->world);
     scene->world.store->logged = 0;
     memset(scene->world.store->counts, 0, sizeof scene->world.store->counts);
     unsigned returns = sk_count(scene->x, SK_DATA_RETURN);
@@ -649,6 +651,133 @@ static void test_callbacks_may_wait_for_other_pages(void **state)
     }
 }
 
+static void hook_has_others_written(struct user_pager_info *store, enum call call, vm_offset_t page)
+{
+    unsigned char *seen = store->hook_argument;
+    if (page != page_offset(1))
+        return;
+    pager_sync_some(store->pager, page_offset(12), page_offset(2), 1);
+    pthread_mutex_lock(&store->lock);
+    seen[call] = store->data[page_offset(12)] == store->data[page_offset(13)] ? store->data[page_offset(12)] : 0;
+    pthread_mutex_unlock(&store->lock);
+}
+
+/* The same where something is to be written: other callbacks of the object run while one waits.  */
+static void test_callbacks_may_wait_for_writes_of_other_pages(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++)
+        for (unsigned reads = 1; reads <= 2; reads++) {
+            struct scene scene;
+            unsigned char byte, seen[CALL_COUNT] = { 0 };
+            scene_open(&scene, 16, kernels, 1);
+            assert_int_equal(pager_set_concurrent_reads(scene.world.pager, reads), 0);
+            store_write_lock(&scene.world, 1);
+            scene.world.store->hook_argument = seen;
+            scene.world.store->hook = hook_has_others_written;
+            static const enum call calls[] = { CALL_READ, CALL_UNLOCK, CALL_WRITE, CALL_EVICT };
+            for (unsigned char i = 0; i < 4; i++) {
+                assert_int_equal(kernel_write(scene.x, 12, 50 + i), 0);
+                assert_int_equal(kernel_write(scene.x, 13, 50 + i), 0);
+                if (calls[i] == CALL_READ) {
+                    assert_int_equal(kernel_read(scene.x, 1, &byte), 0);
+                } else if (calls[i] == CALL_UNLOCK) {
+                    assert_int_equal(kernel_write(scene.x, 1, 9), 0);
+                } else if (calls[i] == CALL_WRITE) {
+                    pager_sync_some(scene.world.pager, page_offset(1), vm_page_size, 1);
+                } else {
+                    assert_int_equal(sk_evict(scene.x, page_offset(1)), 0);
+                }
+                world_settle(&scene.world);
+                assert_int_equal(seen[calls[i]], 50 + i);
+            }
+            assert_int_equal(store_byte(&scene.world, 1), 9);
+            scene.world.store->hook = NULL;
+            scene_close(&scene);
+        }
+}
+
+static void hook_waits_for_page_12(struct user_pager_info *store, enum call call, vm_offset_t page)
+{
+    atomic_int *left = store->hook_argument;
+    if (call == CALL_WRITE && page == page_offset(1) && (*left)-- > 0)
+        pager_sync_some(store->pager, page_offset(12), vm_page_size, 1);
+}
+
+static int sync_page_1(void *pager) { pager_sync_some(pager, page_offset(1), vm_page_size, 1); return 0; }
+
+/* While a write waits, others run, but none of its page: writes of a page never overlap and keep their order (section 4.4); and who waits
+   for the page's write waits for it.  */
+static void test_writes_of_a_page_apart_while_one_waits(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++) {
+        struct scene scene;
+        scene_open(&scene, 16, kernels, 0);
+        assert_int_equal(kernel_write(scene.x, 1, 50), 0);
+        assert_int_equal(kernel_write(scene.x, 5, 60), 0);
+        assert_int_equal(kernel_write(scene.x, 6, 61), 0);
+        assert_int_equal(kernel_write(scene.x, 12, 70), 0);
+        world_settle(&scene.world);
+        scene.world.store->logged = 0;
+        memset(scene.world.store->counts, 0, sizeof scene.world.store->counts);
+        atomic_int left = 1;
+        scene.world.store->hook_argument = &left;
+        scene.world.store->hook = hook_waits_for_page_12;
+        sk_hold(scene.x, SK_HOLD_COMPLETED);
+        /* X keeps its copy.  Two answers are held: this one, and the callback's.  */
+        pager_sync_some(scene.world.pager, page_offset(1), vm_page_size, 0);
+        assert_int_equal(sk_wait_pending(scene.x, 2, 0), 0);
+        /* (Page 12 comes back.)  */
+        store_wait_count(&scene.world, CALL_WRITE, 2);
+        assert_int_equal(sk_poke(scene.x, page_offset(1), "3", 1), 0);
+        assert_int_equal(sk_evict(scene.x, page_offset(1)), 0);
+        assert_int_equal(sk_evict(scene.x, page_offset(5)), 0);
+        store_wait_count(&scene.world, CALL_WRITE, 3);
+        assert_int_equal(sk_evict(scene.x, page_offset(6)), 0);
+        store_wait_count(&scene.world, CALL_WRITE, 4);
+        assert_calls(&scene.world, "w1 w12 w5 w6");
+        /* Asked for the page, X answers at once; its older version is still being written.  */
+        sk_hold(scene.x, 0);
+        struct task sync;
+        task_begin(&sync, sync_page_1, scene.world.pager);
+        assert_true(task_waits(&sync));
+        sk_release_all(scene.x);
+        task_end(&sync);
+        assert_int_equal(store_byte(&scene.world, 1), '3');
+        assert_calls(&scene.world, "w1 w12 w5 w6 w1");
+        assert_int_equal(scene.world.store->overlaps, 0);
+        scene.world.store->hook = NULL;
+        scene_close(&scene);
+    }
+}
+
+static void hook_waits_for_page_3(struct user_pager_info *store, enum call call, vm_offset_t page)
+{
+    if (call == CALL_WRITE && page == page_offset(1))
+        pager_sync_some(store->pager, page_offset(3), vm_page_size, 1);
+}
+
+/* Versions that wait are written in a row where they lie one behind the other; the first may wait for the others all the same.  */
+static void test_a_write_may_wait_for_its_neighbours(void **state)
+{
+    (void) state;
+    struct scene scene;
+    scene_open(&scene, 8, 2, 0);
+    for (size_t i = 1; i < 5; i++)
+        assert_int_equal(kernel_write(scene.x, i, (unsigned char) (50 + i)), 0);
+    world_settle(&scene.world);
+    scene.world.store->logged = 0;
+    scene.world.store->hook = hook_waits_for_page_3;
+    pager_return(scene.world.pager, 1);
+    assert_calls(&scene.world, "w1 w2 w3 w4");
+    for (size_t i = 1; i < 5; i++)
+        assert_int_equal(store_byte(&scene.world, i), 50 + i);
+    assert_int_equal(scene.world.store->overlaps, 0);
+    scene.world.store->hook = NULL;
+    scene_close(&scene);
+}
+
 /* pager_set_concurrent_reads: up to so many reads at once, beside one other callback (pager/extensions.h).  */
 static void test_concurrent_reads(void **state)
 {
@@ -773,6 +902,9 @@ int main(void)
         cmocka_unit_test(test_callbacks_in_order_under_load),
         cmocka_unit_test(test_writes_of_a_page_in_order_and_apart),
         cmocka_unit_test(test_callbacks_may_wait_for_other_pages),
+        cmocka_unit_test(test_callbacks_may_wait_for_writes_of_other_pages),
+        cmocka_unit_test(test_writes_of_a_page_apart_while_one_waits),
+        cmocka_unit_test(test_a_write_may_wait_for_its_neighbours),
         cmocka_unit_test(test_concurrent_reads),
         cmocka_unit_test(test_concurrent_reads_limits),
         cmocka_unit_test(test_objects_side_by_side),

@@ -90,7 +90,8 @@ void pager_change_attributes(struct pager *pager, boolean_t may_cache,
 
 /* Write everything back and take every page from every client; refuse new requests (data_error with EIO);
    destroy the receive right; wake everybody who waits.  The caller's reference stays.
-   A client that does not answer within a time limit (pager_set_shutdown_patience, 10 s) is given up.  */
+   A client that does not answer within a time limit (pager_set_shutdown_patience, 10 s) is given up.
+   Not from a callback of the same PAGER, which it would wait for.  */
 void pager_shutdown(struct pager *pager);
 
 /* The last error of the page that holds ADDRESS (an offset in the object): an errno, or 0.  */
@@ -116,15 +117,16 @@ void pager_return(struct pager *pager, int wait);
 void pager_return_some(struct pager *pager, vm_address_t start, vm_size_t len, int wait);
 
 /* Give the client the page at offset PAGE without having been asked.  BUF: its data, page-aligned, which stay the
-   caller's.  WRITELOCK: a write must ask pager_unlock_page first.  PRECIOUS: tell when it is evicted (always so
-   with notify_on_evict).  Ignored where the client has the page or waits for it, and while the object has several
+   caller's.  WRITELOCK: a write must ask pager_unlock_page first.  PRECIOUS: it comes back when it is
+   evicted, also unchanged (always so with notify_on_evict, which alone makes pager_notify_evict be called).  Ignored where the client has the page or waits for it, and while the object has several
    clients or none: a page that nobody asked for cannot be given out coherently then (docs/design.md).  */
 void pager_offer_page(struct pager *pager, int precious, int writelock, vm_offset_t page, vm_address_t buf);
 
-/* Copy *SIZE bytes between OTHER and the object MEMOBJ (a send right to PAGER's port) at OFFSET, through a
-   mapping: from the object if PROT is VM_PROT_READ, to it if PROT contains VM_PROT_WRITE.  A fault in the object
-   returns the page's error with *SIZE set to what was copied.
-   Until mappings exist on this platform: EOPNOTSUPP and *SIZE 0, except for *SIZE 0.  */
+/* Copy *SIZE bytes between OTHER and the object MEMOBJ (a send right to PAGER's port, or to a read-only one) at OFFSET, through a
+   mapping: from the object if PROT is VM_PROT_READ, to it if PROT contains VM_PROT_WRITE.  *SIZE is set to what was copied, from the
+   start.  Errors: a page of the object that cannot be had: what pager_get_error says of it, or EIO; EFAULT: OTHER cannot be accessed;
+   EACCES: MEMOBJ forbids writing; EINVAL: MEMOBJ is no such right; ENOMEM; EOPNOTSUPP: no kernel here maps objects (on Linux:
+   <mapping/mapping_kernel.h>).  While it runs SIGSEGV and SIGBUS have a handler of the library's, which passes on what is not its own.  */
 error_t pager_memcpy(struct pager *pager, memory_object_t memobj, vm_offset_t offset, void *other,
                      size_t *size, vm_prot_t prot);
 
@@ -134,7 +136,9 @@ error_t pager_memcpy(struct pager *pager, memory_object_t memobj, vm_offset_t of
    The library calls these from its workers, or from a thread that is in one of the calls above.  Unless the
    translator has opted in to more (<pager/extensions.h>), the calls for one pager come one at a time, in the
    order of the requests.  No lock of the library is held.  They may call the functions above, for any pager;
-   a call that waits must not depend on the very request that it serves.  */
+   a call that waits must not depend on the very request that it serves (the pages of one data_return are one
+   request).  While a callback is in a call that waits, other callbacks of the pager may run, but none for the same
+   page; so a translator must not hold a lock there that its other callbacks take.  */
 
 /* Read the page at offset PAGE.  *BUF: a page-aligned buffer of one page, from vm_allocate or mmap, which the
    library takes over.  *WRITE_LOCK: non-zero if a write must ask pager_unlock_page first.

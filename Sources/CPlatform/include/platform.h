@@ -63,8 +63,12 @@ void platform_condition_wake_one(platform_condition_t *);
 void platform_condition_wake_all(platform_condition_t *);
 
 /* Copy SIZE bytes, as memcpy does, between memory that may not be there.  Returns how many were copied, from the start: less
-   than SIZE where the next one could not be read or written; then *FAULT is the address of the fault, in one of the two ranges.  */
-size_t platform_copy(void *to, const void *from, size_t size, uintptr_t *fault);
+   than SIZE where the next one could not be read or written; then *FAULT says where, in one of the two ranges.  */
+struct platform_fault {
+    uintptr_t address;
+    int is_protection;                  /* there is no memory, or the access is forbidden; else the memory could not be had */
+};
+size_t platform_copy(void *to, const void *from, size_t size, struct platform_fault *fault);
 
 /* Start a detached thread that runs entry(argument).  Returns 0 or an errno.  */
 int platform_thread_start(void (*entry)(void *), void *argument);
@@ -72,6 +76,10 @@ int platform_thread_start(void (*entry)(void *), void *argument);
 /* A per-thread pointer for the library's own use; NULL in a new thread.  */
 void *platform_thread_local(void);
 void platform_set_thread_local(void *);
+
+/* One more: the callback that the thread is in.  */
+void *platform_callback(void);
+void platform_set_callback(void *);
 
 /* Sleep.  */
 void platform_pause_ms(uint32_t milliseconds);

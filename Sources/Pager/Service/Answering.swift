@@ -1,12 +1,13 @@
 // Waiting for the answers that are being sent.
 //
 // A user's flush takes pages from a client's access set when it is answered, but not those that the client was given behind it
-// (Ledger.swift). Of two messages to one client from two threads nobody knows which came first. So the flush is sent when every
-// answer that began before it was noted has been sent, and an answer that begins later notes its page first.
+// (Ledger.swift). Of two messages to one client from two threads nobody knows which came first. So the flush is sent when
+// every answer that began before it was noted has been sent, and an answer that begins later notes its page first.
 //
 // Whoever sends answers counts himself in the counter of the present phase, until the page's word says `sent`. Whoever waits
 // changes the phase and waits for the counter of the old one, which nobody enters any more: so new answers do not keep him
-// waiting. (Who has read the old phase and counts himself only after that is seen by the next one who waits; and he sees the flush.)
+// waiting. (Who has read the old phase and counts himself only after that is seen by the next one who waits; and he sees the
+// flush.)
 
 import CPlatform
 import Synchronization

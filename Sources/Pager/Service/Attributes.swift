@@ -28,8 +28,8 @@ struct AttributeChange {
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
     func changeAttributes(mayCache: boolean_t, copyStrategy: memory_object_copy_strategy_t, wait: Bool) {
-        let waiting = wait ? Worker.beginWait() : false
-        defer { if wait { Worker.endWait(waiting) } }
+        let waiting = wait ? Worker.beginWait() : Worker.Waiting()
+        defer { Worker.endWait(waiting) }
         pointee.monitor.lock()
         if wait {
             while locked.pointee.attributeChange.isBusy { _ = pointee.monitor.wait() }

@@ -39,13 +39,16 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         defer { _ = vm_deallocate(mach_task_self(), window, bytes) }
         guard let mapped = UnsafeMutableRawPointer(bitPattern: UInt(window + within)) else { return (0, Errno.noMemory) }
 
-        var fault: UInt = 0
+        var fault = platform_fault()
         let copied = UInt(write ? platform_copy(mapped, other, Int(bitPattern: piece), &fault)
             : platform_copy(other, mapped, Int(bitPattern: piece), &fault))
         if copied == piece { return (copied, 0) }
-        if fault < UInt(window) || fault - UInt(window) >= UInt(bytes) { return (copied, Errno.fault) }
+        let place = UInt(fault.address)
+        if place < UInt(window) || place - UInt(window) >= UInt(bytes) { return (copied, Errno.fault) }
+        // The right is for reading only.
+        if fault.is_protection != 0 { return (copied, Errno.access) }
         // An answer that no page remembers (memory was short, the object is being shut down) is an error all the same.
-        let code = lastError(page(base + vm_offset_t(fault - UInt(window))))
+        let code = lastError(page(base + vm_offset_t(place - UInt(window))))
         return (copied, code != 0 ? code : Errno.io)
     }
 

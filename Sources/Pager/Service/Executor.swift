@@ -5,10 +5,11 @@
 //
 //   bits 0-15  reads that run
 //   bit  16    another callback runs
-//   bit  31    jobs wait (changes under the lock only)
+//   bit  31    jobs wait, or callbacks that stood aside (changes under the lock only)
 //
 // A thread that may start needs no lock. Who may not, leaves a job; who ends takes the next job along. While jobs wait nobody
-// overtakes them. The executor is held from before the callback until what follows from it is done.
+// overtakes them. The executor is held from before the callback until what follows from it is done, but for a callback
+// that waits (Callback.swift).
 
 import CPlatform
 import Synchronization
@@ -60,18 +61,19 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func takeJobLocked() -> JobPointer? {
         let reads = pointee.concurrentReads.load(ordering: .relaxed)
         while true {
+            if !locked.pointee.aside.isEmpty { grantLocked() }
             // Nobody starts without the lock while jobs wait, so what runs can only become less.
             let state = pointee.executor.load(ordering: .acquiring)
             if state & Executor.waiting == 0 { return nil }
-            guard let job = locked.pointee.jobs.removeFirst(where: { Executor.mayStart($0, state, reads: reads) }) else {
+            guard let job = locked.pointee.jobs.removeFirst(where: {
+                Executor.mayStart($0.action, state, reads: reads) && !locked.pointee.aside.covers($0.page)
+            }) else {
                 return nil
             }
             // It is out of the queue: a newer version of its page must not look for it there.
             if job.pointee.action == .write { job.pointee.state = .writing }
             pointee.executor.wrappingAdd(Executor.unit(job.pointee.action), ordering: .acquiring)
-            if locked.pointee.jobs.isEmpty {
-                pointee.executor.bitwiseAnd(~Executor.waiting, ordering: .acquiringAndReleasing)
-            }
+            noteWaitingLocked()
             return job
         }
     }

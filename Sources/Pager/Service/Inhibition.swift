@@ -26,6 +26,9 @@ extension UnsafeMutablePointer where Pointee == Pool {
         _ = pager_send_marker(pointee.port, id)
     }
 
+    /// Work was left and this thread cannot do it: a worker that receives is to look. Its message is of no round.
+    func callReceiver() { _ = pager_try_send_marker(pointee.port, PoolPointer.firstMarker - 1) }
+
     /// Whether the message is a marker. If so the worker has obeyed it.
     @inline(__always)
     func takeMarker(_ worker: UnsafeMutablePointer<Worker>,

@@ -59,12 +59,27 @@ struct JobQueue {
         if job.pointee.action == .write { versions += 1 }
     }
 
+    /// Versions that were taken out, linked through `next`, go back to the head.
+    mutating func prepend(_ versions: JobPointer) {
+        var end = versions
+        while true {
+            end.pointee.state = .waiting
+            count += 1
+            self.versions += 1
+            guard let next = end.pointee.next else { break }
+            end = next
+        }
+        end.pointee.next = first
+        first = versions
+        if last == nil { last = end }
+    }
+
     /// Takes out the first job that may start.
-    mutating func removeFirst(where mayStart: (Action) -> Bool) -> JobPointer? {
+    mutating func removeFirst(where mayStart: (Job) -> Bool) -> JobPointer? {
         var before: JobPointer?
         var job = first
         while let candidate = job {
-            if mayStart(candidate.pointee.action) {
+            if mayStart(candidate.pointee) {
                 remove(candidate, after: before)
                 return candidate
             }

@@ -80,6 +80,7 @@ struct LockedState {
     var mayCache: boolean_t
     var copyStrategy: memory_object_copy_strategy_t
     var jobs = JobQueue()
+    var aside = AsideList()
     var versions = VersionIndex()
     /// Versions without a reference, until the lock is let go.
     var garbage: JobPointer?

@@ -140,11 +140,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         switch next.action {
         case .read: return callRead(next)
         case .unlock:
-            let code = pager_unlock_page(pointee.user, offset(next.page))
+            let code = inCallback(.unlock, next.page...next.page) { _ in
+                pager_unlock_page(pointee.user, offset(next.page))
+            }
             return advance(next.page, transition(next.page, .unlockDone(code: code),
                                                  context(hadHolders: next.hadHolders)), 0)
         case .notify:
-            pager_notify_evict(pointee.user, offset(next.page))
+            inCallback(.notify, next.page...next.page) { _ in pager_notify_evict(pointee.user, offset(next.page)) }
             pointee.counters.evictions.increment()
             return advance(next.page, transition(next.page, .notified, context()), 0)
         default:
@@ -157,7 +159,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func callRead(_ next: NextCall) -> NextCall? {
         var buffer: vm_address_t = 0
         var writeLock: Int32 = 0
-        var code = pager_read_page(pointee.user, offset(next.page), &buffer, &writeLock)
+        var code = inCallback(.read, next.page...next.page) { _ in
+            pager_read_page(pointee.user, offset(next.page), &buffer, &writeLock)
+        }
         pointee.counters.pageIns.increment()
         if code != 0 {
             // What a failed read left in the buffer is not ours.

@@ -125,7 +125,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         // runs at a time: wait for it, if it has begun by now and is for pages of the range.
         pointee.writeWaiters.wrappingAdd(1, ordering: .sequentiallyConsistent)
         let begun = pointee.directWritesBegun.load(ordering: .sequentiallyConsistent)
-        while locked.pointee.versions.isUnfinished(in: pages) || isWrittenDirectly(pages, begun) {
+        while locked.pointee.versions.isUnfinished(in: pages) || isWrittenDirectly(pages, begun)
+            || locked.pointee.aside.writesDirectly(pages, begun) {
             _ = pointee.monitor.wait()
         }
         pointee.writeWaiters.wrappingSubtract(1, ordering: .relaxed)

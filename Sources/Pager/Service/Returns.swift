@@ -35,7 +35,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         var writes = PageMask(), notices = PageMask()
         // The executor is held.
         var claimed = direct
-        if direct { beginDirectWrite(first...first + UInt64(count - 1)) }
+        let pages = first...first + UInt64(count - 1)
+        let number = direct ? beginDirectWrite(pages) : 0
         for index in 0..<count {
             let page = first + UInt64(index)
             let address = data + vm_address_t(UInt64(index) << pointee.pageShift)
@@ -57,8 +58,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             }
         }
         takenIn()
-        while let run = writes.removeFirstRun() { writeDirect(first, data, run) }
-        if direct { endDirectWrite() }
+        if direct {
+            inCallback(.write, pages) { callback in
+                callback.pointee.directNumber = number
+                while let run = writes.removeFirstRun() { writeDirect(first, data, run, callback) }
+                endDirectWrite(callback)
+            }
+        }
         while let run = notices.removeFirstRun() {
             for index in run {
                 follow(.notify, call(NextCall(action: .notify, page: first + UInt64(index), hadHolders: false)))
@@ -68,27 +74,32 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if pointee.executor.load(ordering: .relaxed) & Executor.waiting != 0 { helpWriting() }
     }
 
-    private func beginDirectWrite(_ pages: ClosedRange<UInt64>) {
+    /// Returns how many have begun.
+    private func beginDirectWrite(_ pages: ClosedRange<UInt64>) -> UInt32 {
         pointee.directFirst.store(pages.lowerBound, ordering: .sequentiallyConsistent)
         pointee.directLast.store(pages.upperBound, ordering: .sequentiallyConsistent)
-        pointee.directWritesBegun.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        return pointee.directWritesBegun.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue
     }
 
-    private func endDirectWrite() {
-        pointee.directWritesEnded.wrappingAdd(1, ordering: .sequentiallyConsistent)
-        if pointee.writeWaiters.load(ordering: .sequentiallyConsistent) == 0 { return }
+    private func endDirectWrite(_ callback: CallbackPointer) {
+        let isListed = callback.pointee.isListed
+        if !isListed {
+            pointee.directWritesEnded.wrappingAdd(1, ordering: .sequentiallyConsistent)
+            if pointee.writeWaiters.load(ordering: .sequentiallyConsistent) == 0 { return }
+        }
         pointee.monitor.lock()
+        if isListed { locked.pointee.aside.remove(callback) }
         pointee.monitor.wakeAll()
         pointee.monitor.unlock()
     }
 
     /// Writes a run of pages that this thread owns. The executor is held.
-    private func writeDirect(_ first: UInt64, _ data: vm_address_t, _ run: Range<Int>) {
+    private func writeDirect(_ first: UInt64, _ data: vm_address_t, _ run: Range<Int>, _ callback: CallbackPointer) {
         let page = first + UInt64(run.lowerBound)
         let address = data + vm_address_t(UInt64(run.lowerBound) << pointee.pageShift)
         var writer = WriteRun(pager: self, page: page, address: address, count: run.count)
         for index in 0..<run.count {
-            let code = writer.writeNext()
+            let code = writer.writeNext(callback)
             let outcome = transition(page + UInt64(index), .writeDone(code: code), context())
             follow(.write, advance(
                 page + UInt64(index), outcome, address + vm_address_t(UInt64(index) << pointee.pageShift)))

@@ -74,7 +74,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func isIdle() -> Bool {
         pointee.monitor.lock()
         defer { pointee.monitor.unlock() }
-        return locked.pointee.versions.unfinished == 0 && locked.pointee.jobs.isEmpty
+        return locked.pointee.versions.unfinished == 0 && locked.pointee.jobs.isEmpty && locked.pointee.aside.isEmpty
             && pointee.executor.load(ordering: .acquiring) == 0
     }
 

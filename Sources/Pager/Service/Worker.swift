@@ -47,14 +47,27 @@ struct Worker {
         worker.pointee.pool.doWork(worker)
     }
 
-    /// This thread is going to wait for an answer from a client. Whether that must be undone.
-    static func beginWait() -> Bool {
-        guard let worker = current else { return false }
-        return worker.pointee.pool.beginWait()
+    /// What `beginWait` did.
+    struct Waiting {
+        fileprivate var isCounted = false
+        fileprivate var callback: CallbackPointer?
     }
 
-    static func endWait(_ begun: Bool) {
-        if begun, let worker = current { worker.pointee.pool.endWait() }
+    /// This thread is going to wait for an answer from a client, or for the end of a callback. If it is in a callback, that steps
+    /// aside. No lock is held.
+    static func beginWait() -> Waiting {
+        var waiting = Waiting()
+        if let worker = current { waiting.isCounted = worker.pointee.pool.beginWait() }
+        if let callback = Callback.current, callback.pointee.state == .running {
+            waiting.callback = callback
+            callback.pointee.pager.stepAside(callback)
+        }
+        return waiting
+    }
+
+    static func endWait(_ waiting: Waiting) {
+        if let callback = waiting.callback { callback.pointee.pager.stepBack(callback) }
+        if waiting.isCounted, let worker = current { worker.pointee.pool.endWait() }
     }
 }
 

@@ -137,35 +137,49 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The executor is held.
     func writeVersions(_ first: JobPointer) {
         pointee.monitor.lock()
-        let (count, adjoin) = takeRunLocked(first)
+        var (last, count, adjoin) = takeRunLocked(first)
         pointee.monitor.unlock()
-
+        var address = first.pointee.address
         let gathered = adjoin ? 0 : gather(first, count)
-        if !adjoin && gathered == 0 { return finishEach(first) }
-        var run = WriteRun(pager: self, page: first.pointee.page, address: adjoin ? first.pointee.address : gathered,
-                           count: count)
-        forEach(first) { finishVersion($0, run.writeNext()) }
+        if gathered != 0 {
+            address = gathered
+        } else if !adjoin {
+            // No memory to gather them in: the first by itself.
+            leaveRest(first)
+            (last, count) = (first, 1)
+        }
+        writeRun(first, last, WriteRun(pager: self, page: first.pointee.page, address: address, count: count))
         freePages(gathered, UInt64(count))
     }
 
     /// Takes the waiting versions of the pages behind the first one's out of the queue and links them to it through `next`, which the queue
-    /// does not need any more. How many there are with the first, and whether their data lie one behind the other. Locked.
-    private func takeRunLocked(_ first: JobPointer) -> (count: Int, adjoin: Bool) {
+    /// does not need any more. The last, how many there are with the first, and whether their data lie one behind the other. Locked.
+    private func takeRunLocked(_ first: JobPointer) -> (last: JobPointer, count: Int, adjoin: Bool) {
         var last = first, count = 1, adjoin = true
+        first.pointee.next = nil
         let limit = pointee.writesSingly.load(ordering: .relaxed) != 0 ? 1 : PagerPointer.runLimit
         while count < limit, let next = locked.pointee.versions.newest(last.pointee.page + 1),
-              next.pointee.state == .waiting {
+              next.pointee.state == .waiting, !locked.pointee.aside.covers(next.pointee.page) {
             if next.pointee.address != last.pointee.address + vm_address_t(pageSize) { adjoin = false }
             locked.pointee.jobs.remove(next)
             next.pointee.state = .writing
+            next.pointee.next = nil
             last.pointee.next = next
             last = next
             count += 1
         }
-        if locked.pointee.jobs.isEmpty {
-            pointee.executor.bitwiseAnd(~Executor.waiting, ordering: .acquiringAndReleasing)
+        noteWaitingLocked()
+        return (last, count, adjoin)
+    }
+
+    private func leaveRest(_ first: JobPointer) {
+        pointee.monitor.lock()
+        if let rest = first.pointee.next {
+            first.pointee.next = nil
+            locked.pointee.jobs.prepend(rest)
+            pointee.executor.bitwiseOr(Executor.waiting, ordering: .acquiringAndReleasing)
         }
-        return (count, adjoin)
+        pointee.monitor.unlock()
     }
 
     /// A copy of the run's data in one piece. 0: there is no memory for it. (Pages that come back one by one, as a kernel short of memory
@@ -174,40 +188,42 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         var address: vm_address_t = 0
         if vm_allocate(mach_task_self(), &address, vm_size_t(widen(count) << pointee.pageShift), 1) != 0 { return 0 }
         var target = address
-        forEach(first) { version in
-            copyPage(version.pointee.address, to: target)
+        var version: JobPointer? = first
+        while let current = version {
+            if let from = UnsafeRawPointer(bitPattern: UInt(current.pointee.address)),
+               let to = UnsafeMutableRawPointer(bitPattern: UInt(target)) {
+                to.copyMemory(from: from, byteCount: Int(pageSize))
+            }
             target += vm_address_t(pageSize)
+            version = current.pointee.next
         }
         return address
     }
 
-    private func copyPage(_ source: vm_address_t, to target: vm_address_t) {
-        guard let from = UnsafeRawPointer(bitPattern: UInt(source)), let to = UnsafeMutableRawPointer(bitPattern: UInt(target))
-        else { return }
-        to.copyMemory(from: from, byteCount: Int(pageSize))
-    }
-
-    private func finishEach(_ first: JobPointer) {
-        forEach(first) { version in
-            var one = WriteRun(pager: self, page: version.pointee.page, address: version.pointee.address, count: 1)
-            finishVersion(version, one.writeNext())
+    private func writeRun(_ first: JobPointer, _ last: JobPointer, _ whole: WriteRun) {
+        var run = whole
+        inCallback(.write, first.pointee.page...last.pointee.page) { callback in
+            callback.pointee.rest = first
+            while let current = callback.pointee.rest {
+                callback.pointee.rest = current.pointee.next
+                callback.pointee.pages = current.pointee.page...last.pointee.page
+                current.pointee.next = nil
+                let code = run.writeNext(callback)
+                let next = finishVersion(current, code)
+                // Where the rest is written already, but not told, what follows must not wait for it.
+                if callback.pointee.rest == nil || callback.pointee.mayLeaveRest {
+                    follow(.write, next)
+                } else if let next {
+                    followLater(next.page, next)
+                }
+            }
         }
     }
 
-    /// The body may free the version.
-    private func forEach(_ first: JobPointer, _ body: (JobPointer) -> Void) {
-        var version: JobPointer? = first
-        while let current = version {
-            version = current.pointee.next
-            body(current)
-        }
-    }
-
-    /// The version was written (or not): tell the page, wake who waits for the store.
-    private func finishVersion(_ version: JobPointer, _ code: Int32) {
+    /// The version was written (or not): tell the page, wake who waits for the store. Returns what the page needs next.
+    private func finishVersion(_ version: JobPointer, _ code: Int32) -> NextCall? {
         let page = version.pointee.page
         pointee.monitor.lock()
-        version.pointee.next = nil
         version.pointee.state = .finished
         version.pointee.code = code
         locked.pointee.versions.end(version)
@@ -216,6 +232,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         releaseVersionLocked(version)
         pointee.monitor.wakeAll()
         unlock()
-        if let outcome { follow(.write, advance(page, outcome, 0)) }
+        return outcome.flatMap { advance(page, $0, 0) }
     }
 }

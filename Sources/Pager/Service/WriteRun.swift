@@ -25,7 +25,8 @@ struct WriteRun {
     }
 
     /// Writes at least the next page. Returns its errno, or 0.
-    mutating func writeNext() -> Int32 {
+    mutating func writeNext(_ callback: CallbackPointer) -> Int32 {
+        callback.pointee.mayLeaveRest = false
         if done == written && failure == 0 && count - done > 1 && !single
             && pager.pointee.writesSingly.load(ordering: .relaxed) == 0 {
             writeSeveral()
@@ -37,6 +38,7 @@ struct WriteRun {
             return failure
         }
         written = done + 1
+        callback.pointee.mayLeaveRest = true
         let code = pager_write_page(pager.pointee.user, offset(done), data(done))
         if code == 0 { pager.pointee.counters.pageOuts.increment() }
         return code
