@@ -212,6 +212,8 @@ void *mk_fault_thread(void *kernel);
 void mk_page_fail(struct mk_object *object, struct mk_page *page, kern_return_t error);
 /* object->lock held: threads that wait for PAGE get SIGBUS. */
 void mk_page_signal(struct mk_object *object, struct mk_page *page);
+/* object->lock held: a thread that faulted in MAPPING gets SIGBUS; the page has no record. */
+void mk_signal_at(struct mk_object *object, struct mk_mapping *mapping, mk_index index);
 void mk_errors_stop(struct mk_kernel *kernel);
 
 /* supply.c; without locks, within an operation.  DATA NULL: zeros.  Returns KERN_SUCCESS, or why it stopped, and where. */

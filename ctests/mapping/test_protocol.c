@@ -611,6 +611,38 @@ static void test_memory_fails(void **state)
     finish();
 }
 
+/* Memory that is short for the kernel itself, at a fault: SIGBUS, and the next touch tries again.  (This program is linked with
+   --wrap=calloc.)  */
+static _Atomic size_t fail_above = SIZE_MAX;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return size > fail_above ? NULL : __real_calloc(count, size);
+}
+
+static void test_no_records(void **state)
+{
+    (void) state;
+    begin_mapped();
+    unsigned char byte;
+    for (int i = 0; i < 2; i++) {
+        fail_above = 1000;
+        int result = touch_read(at(m, 66) + 5, &byte);
+        fail_above = SIZE_MAX;
+        assert_int_equal(result, SIGBUS);
+        assert_ptr_equal(touch_address, at(m, 66) + 5);
+    }
+    bring(66, true, 12, VM_PROT_NONE, FALSE);
+    fail_above = 1000;
+    supply(0, 1, 1, VM_PROT_NONE, FALSE, pager);
+    fail_above = SIZE_MAX;
+    assert_int_equal(next(SK_SUPPLY_COMPLETED).result, KERN_RESOURCE_SHORTAGE);
+    answer(66, TRUE, VM_PROT_NO_CHANGE);
+    finish();
+}
+
 /* Memory that the program has locked is taken back like any other.  */
 static void test_mlock(void **state)
 {
@@ -656,6 +688,7 @@ int main(void)
         CASE(test_without_poison),
         CASE(test_send_fails),
         CASE(test_memory_fails),
+        CASE(test_no_records),
         CASE(test_mlock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
