@@ -5,7 +5,7 @@
    pager did with the page meanwhile, and the others' counters never going backwards, and head and tail of a counter in the order
    in which they are written.  Meanwhile another thread syncs, returns and locks ranges, and both kernels evict.
 
-   MAPPING_STRESS_S: how many seconds (5).  MAPPING_STRESS_SEED: the seed.  */
+   MAPPING_STRESS_S: how many seconds (3), once with page-ins one by one, once with several at a time.  MAPPING_STRESS_SEED: the seed.  */
 
 #include "land.h"
 
@@ -89,14 +89,14 @@ static int disturb(void *argument)
     return 0;
 }
 
-static void test_stress(void **state)
+static void stress(unsigned reads_at_once)
 {
-    (void) state;
     const char *seconds = getenv("MAPPING_STRESS_S"), *seed = getenv("MAPPING_STRESS_SEED");
     static struct worker workers[THREADS];
     struct task tasks[THREADS], disturber;
     struct land land;
-    land_open(&land, KERNELS, PAGES, 300);
+    land_open(&land, KERNELS, PAGES, 40);
+    assert_int_equal(pager_set_concurrent_reads(land.world.pager, reads_at_once), 0);
     memset(land.world.store->data, 0, PAGES * vm_page_size);
     stop = 0;
     struct page_words *maps[KERNELS][MAPS];
@@ -111,7 +111,7 @@ static void test_stress(void **state)
     task_begin(&disturber, disturb, &land);
     struct timespec end;
     clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_sec += seconds ? atoi(seconds) : 5;
+    end.tv_sec += seconds ? atoi(seconds) : 3;
     while (!stop && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) == EINTR)
         ;
     stop = 1;
@@ -145,6 +145,18 @@ static void test_stress(void **state)
     }
     printf("%lu reads, %lu writes\n", (unsigned long) reads, (unsigned long) writes);
     land_close(&land);
+}
+
+static void test_stress(void **state)
+{
+    (void) state;
+    stress(1);
+}
+
+static void test_stress_concurrent(void **state)
+{
+    (void) state;
+    stress(16);
 }
 
 /* Threads map, touch and unmap parts of one object at random; it ends and begins again all the time.  Each thread owns one byte of every
@@ -349,6 +361,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stress),
+        cmocka_unit_test(test_stress_concurrent),
         cmocka_unit_test(test_map_and_unmap),
         cmocka_unit_test(test_kill),
         cmocka_unit_test(test_errors),
