@@ -64,9 +64,9 @@ int main(int count, char **arguments)
         run((struct bench_case){ "page-in", "fault", FAULTS, 2.0, { bare_drop, bare_read, bare_open(FAULTS, 1) },
                                  { stack_drop, stack_read, stack } }, stack);
     }
-    if (wanted("page-in of 16")) {
+    if (wanted("cluster of 16")) {
         struct stack *stack = stack_open(BATCHED, CLUSTER, false);
-        run((struct bench_case){ "page-in of 16", "page", BATCHED, 1.5, { bare_drop, bare_read, bare_open(BATCHED, CLUSTER) },
+        run((struct bench_case){ "cluster of 16", "page", BATCHED, 1.5, { bare_drop, bare_read, bare_open(BATCHED, CLUSTER) },
                                  { stack_drop, stack_read, stack } }, stack);
     }
     if (wanted("unlock")) {

@@ -32,7 +32,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func takeReturn(_ client: ClientNumber, _ first: UInt64, _ data: vm_address_t, _ count: Int, dirty: Bool,
                     keepsCopy: Bool) {
         let direct = dirty && pointee.clients.attachedCount == 1 && tryClaim(.write)
-        var writes = PageMask(), notices = PageMask()
+        var writes = PageMask(), notices = PageMask(), discarded = Discarded(pager: self)
         // The executor is held.
         var claimed = direct
         if direct { beginDirectWrite(first...first + UInt64(count - 1)) }
@@ -42,7 +42,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             let outcome = transition(page, .returned(client, dirty: dirty, keepsCopy: keepsCopy),
                                      context(direct: direct && index < PageMask.pages), address)
             if outcome.effects.refusal != .none { refuse(outcome.effects.refusal, page, client) }
-            if outcome.effects.data == .discard { freePages(address, 1) }
+            if outcome.effects.data == .discard { discarded.add(address) }
             switch outcome.effects.action {
             case .write: writes.insert(index)
             case .none: break
@@ -57,6 +57,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             }
         }
         takenIn()
+        discarded.free()
         while let run = writes.removeFirstRun() { writeDirect(first, data, run) }
         if direct { endDirectWrite() }
         while let run = notices.removeFirstRun() {
@@ -87,12 +88,18 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let page = first + UInt64(run.lowerBound)
         let address = data + vm_address_t(UInt64(run.lowerBound) << pointee.pageShift)
         var writer = WriteRun(pager: self, page: page, address: address, count: run.count)
+        var discarded = Discarded(pager: self)
         for index in 0..<run.count {
             let code = writer.writeNext()
             let outcome = transition(page + UInt64(index), .writeDone(code: code), context())
-            follow(.write, advance(
-                page + UInt64(index), outcome, address + vm_address_t(UInt64(index) << pointee.pageShift)))
+            var data = address + vm_address_t(UInt64(index) << pointee.pageShift)
+            if outcome.effects.data == .discard {
+                discarded.add(data)
+                data = 0
+            }
+            follow(.write, advance(page + UInt64(index), outcome, data))
         }
+        discarded.free()
     }
 
     /// Versions wait. If nobody writes them, do so; if there are very many, wait until there are fewer: a kernel that
@@ -105,7 +112,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.unlock()
         if !tooMany || !Worker.mayCallTranslator() { return }
         pointee.monitor.lock()
+        pointee.writeWaiters.wrappingAdd(1, ordering: .sequentiallyConsistent)
         while locked.pointee.versions.unfinished >= PagerPointer.versionLimit { _ = pointee.monitor.wait() }
+        pointee.writeWaiters.wrappingSubtract(1, ordering: .relaxed)
         pointee.monitor.unlock()
     }
 }

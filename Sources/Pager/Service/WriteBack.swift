@@ -114,11 +114,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         var version = locked.pointee.garbage
         locked.pointee.garbage = nil
         pointee.monitor.unlock()
+        var data = Discarded(pager: self)
         while let old = version {
             version = old.pointee.next
-            freePages(old.pointee.address, 1)
+            data.add(old.pointee.address)
             Memory.free(old)
         }
+        data.free()
     }
 
     /// The newest version of a held page, with a reference, so that it can be sent whatever becomes of it. Locked.
@@ -144,7 +146,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if !adjoin && gathered == 0 { return finishEach(first) }
         var run = WriteRun(pager: self, page: first.pointee.page, address: adjoin ? first.pointee.address : gathered,
                            count: count)
-        forEach(first) { finishVersion($0, run.writeNext()) }
+        finish(first, &run)
         freePages(gathered, UInt64(count))
     }
 
@@ -188,13 +190,15 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     private func finishEach(_ first: JobPointer) {
-        forEach(first) { version in
-            var one = WriteRun(pager: self, page: version.pointee.page, address: version.pointee.address, count: 1)
-            finishVersion(version, one.writeNext())
+        var version: JobPointer? = first
+        while let current = version {
+            version = current.pointee.next
+            current.pointee.next = nil
+            var one = WriteRun(pager: self, page: current.pointee.page, address: current.pointee.address, count: 1)
+            finish(current, &one)
         }
     }
 
-    /// The body may free the version.
     private func forEach(_ first: JobPointer, _ body: (JobPointer) -> Void) {
         var version: JobPointer? = first
         while let current = version {
@@ -203,19 +207,70 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
     }
 
-    /// The version was written (or not): tell the page, wake who waits for the store.
-    private func finishVersion(_ version: JobPointer, _ code: Int32) {
-        let page = version.pointee.page
-        pointee.monitor.lock()
+    /// Writes the versions that are linked to the first one: tells their pages, wakes who waits for the store. What was written by one
+    /// call is reported in one hold of the lock, up to a page that needs something done.
+    private func finish(_ first: JobPointer, _ run: inout WriteRun) {
+        var version: JobPointer? = first
+        while version != nil {
+            var (due, page): (Outcome?, UInt64) = (nil, 0)
+            var code = run.writeNext()
+            pointee.monitor.lock()
+            while let current = version {
+                version = current.pointee.next
+                page = current.pointee.page
+                let outcome = finishLocked(current, code)
+                if let outcome, outcome.effects.action != .none || outcome.effects.refusal != .none {
+                    due = outcome
+                    break
+                }
+                if !run.isNextWritten { break }
+                code = run.writeNext()
+            }
+            if pointee.writeWaiters.load(ordering: .relaxed) != 0 { pointee.monitor.wakeAll() }
+            unlock()
+            if let due { follow(.write, advance(page, due, 0)) }
+        }
+    }
+
+    /// The version was written (or not). Locked. What follows for its page.
+    private func finishLocked(_ version: JobPointer, _ code: Int32) -> Outcome? {
         version.pointee.next = nil
         version.pointee.state = .finished
         version.pointee.code = code
         locked.pointee.versions.end(version)
         var outcome: Outcome?
-        if version.pointee.isNewest { outcome = transitionLocked(page, .writtenBack(code: code), context()) }
+        if version.pointee.isNewest {
+            outcome = transitionLocked(version.pointee.page, .writtenBack(code: code), context())
+        }
         releaseVersionLocked(version)
-        pointee.monitor.wakeAll()
-        unlock()
-        if let outcome { follow(.write, advance(page, outcome, 0)) }
+        return outcome
+    }
+}
+
+/// Pages that are not needed any more: neighbours in memory are given back together.
+struct Discarded {
+    let pager: PagerPointer
+    private var start: vm_address_t = 0
+    private var count: UInt64 = 0
+
+    init(pager: PagerPointer) { self.pager = pager }
+
+    mutating func add(_ address: vm_address_t) {
+        let page = vm_address_t(pager.pageSize)
+        if count != 0 && address == start + vm_address_t(count << pager.pointee.pageShift) {
+            count += 1
+        } else if count != 0 && address == start - page {
+            start = address
+            count += 1
+        } else {
+            free()
+            start = address
+            count = 1
+        }
+    }
+
+    mutating func free() {
+        if count != 0 { pager.freePages(start, count) }
+        count = 0
     }
 }
