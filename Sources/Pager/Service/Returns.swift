@@ -36,7 +36,10 @@ struct UnneededPages {
     init(pager: PagerPointer) { self.pager = pager }
 
     mutating func add(_ page: vm_address_t) {
-        if count == 0 || page != address + vm_address_t(count << pager.pointee.pageShift) {
+        if page == 0 { return }
+        if count != 0 && page == address - vm_address_t(pager.pageSize) {
+            address = page
+        } else if count == 0 || page != address + vm_address_t(count << pager.pointee.pageShift) {
             giveBack()
             address = page
         }
