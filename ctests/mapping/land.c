@@ -34,9 +34,9 @@ static int touch(memory where, bool write, unsigned char *byte)
     if (caught == 0) {
         armed = 1;
         if (write)
-            *where = *byte;
+            __atomic_store_n(where, *byte, __ATOMIC_RELAXED);
         else
-            *byte = *where;
+            *byte = __atomic_load_n(where, __ATOMIC_RELAXED);
     }
     armed = 0;
     if (caught == SIGBUS)
