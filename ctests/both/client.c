@@ -266,6 +266,8 @@ int try_evict(struct client *client, size_t page)
     static const struct mk_lock how = { .should_return = MEMORY_OBJECT_RETURN_ALL, .flush = true, .value = VM_PROT_NO_CHANGE, .run_max = 1 };
     struct mk_object *object;
     mk_index index;
+    /* A thread goes on before the kernel has done with the page that it waited for.  */
+    (void) page_of(client, page);
     if (client->memory == NULL || !mk_maps_lock_object((vm_address_t) address_of(client, page), &object, &index))
         return EINVAL;
     struct mk_page *found = mk_page_find(object, index);
@@ -372,10 +374,16 @@ static bool has_locks(void *argument)
     return locks(enough->client) >= enough->count;
 }
 
-void wait_locks(struct client *client, unsigned count)
+void wait_answers(struct client *client, unsigned count)
 {
     struct enough enough = { client, count };
+    if (client->object) {
+        assert_int_equal(sk_wait_message(client->object, SK_LOCK_COMPLETED, count, 0), 0);
+        return;
+    }
     wait_for(has_locks, &enough);
+    /* It counts when a request comes.  */
+    (void) page_of(client, 0);
 }
 
 void attributes_of(struct client *client, boolean_t *may_cache, memory_object_copy_strategy_t *strategy)

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdatomic.h>
 
 #include "store.h"
 
@@ -118,8 +119,8 @@ unsigned supplies(struct client *);
 unsigned refusals(struct client *);
 unsigned locks(struct client *);
 unsigned returns(struct client *);
-/* Wait until locks(client) is at least COUNT.  */
-void wait_locks(struct client *, unsigned count);
+/* Wait until the client has answered so many lock requests.  */
+void wait_answers(struct client *, unsigned count);
 void attributes_of(struct client *, boolean_t *may_cache, memory_object_copy_strategy_t *);
 
 static inline void assert_attributes(struct client *client, boolean_t cache, memory_object_copy_strategy_t strategy)
@@ -160,6 +161,36 @@ void fence(struct party *);
 void assert_calls(struct world *, const char *expected);
 /* ... from here on.  */
 void forget_calls(struct world *);
+
+/* A party of one or two.  */
+struct scene {
+    struct party party;
+    struct client *x, *y;
+};
+
+static inline void scene_open(struct scene *scene, void **state, size_t pages, int clients, boolean_t notify)
+{
+    party_open(&scene->party, state, clients, pages, notify);
+    scene->x = scene->party.clients[0];
+    scene->y = scene->party.clients[1];
+}
+
+static inline void scene_close(struct scene *scene) { party_close(&scene->party); }
+
+/* A call with a range, for a thread; tells what the store had when it returned.  */
+struct ranged {
+    void (*function)(struct pager *, vm_address_t, vm_size_t, int);
+    struct world *world;
+    size_t first, count;
+    atomic_int flag;                        /* set by the test before it lets the call return */
+};
+
+static inline int run_ranged(void *argument)
+{
+    struct ranged *ranged = argument;
+    ranged->function(ranged->world->pager, page_offset(ranged->first), page_offset(ranged->count), 1);
+    return ranged->flag;
+}
 
 #define BOTH(test) \
     { .name = #test "_scripted", .test_func = test, .initial_state = (void *) &(enum mode) { SCRIPTED } }, \
