@@ -12,26 +12,50 @@
 
 /* ---- The cast ---- */
 
-struct client *client_of(struct party *party, mach_port_t port, size_t pages)
+/* 0, or why not.  */
+static int map(struct client *client, mach_port_t port)
+{
+    mk_kernel *before = mk_enter(client->mapped);
+    vm_address_t address = 0;
+    kern_return_t kr = vm_map(mach_task_self(), &address, client->pages * vm_page_size, 0, TRUE, port, 0, FALSE, RW, VM_PROT_ALL,
+                              VM_INHERIT_NONE);
+    mk_enter(before);
+    client->memory = kr ? NULL : (volatile unsigned char *) address;
+    return kr;
+}
+
+static struct client *make(struct party *party, size_t pages)
 {
     struct client *client = calloc(1, sizeof *client);
     assert_non_null(client);
     client->party = party;
+    client->pages = pages;
     if (scripted(party)) {
         client->scripted = sk_kernel_create("client");
-        client->object = sk_map(client->scripted, port);
-        return client;
+    } else {
+        client->mapped = mk_kernel_create("client", 0);
+        assert_non_null(client->mapped);
     }
-    client->mapped = mk_kernel_create("client", 0);
-    assert_non_null(client->mapped);
-    mk_kernel *before = mk_enter(client->mapped);
-    vm_address_t address = 0;
-    kern_return_t kr = vm_map(mach_task_self(), &address, pages * vm_page_size, 0, TRUE, port, 0, FALSE, RW, VM_PROT_ALL,
-                              VM_INHERIT_NONE);
-    mk_enter(before);
-    assert_int_equal(kr, KERN_SUCCESS);
-    client->memory = (volatile unsigned char *) address;
     return client;
+}
+
+struct client *client_of(struct party *party, mach_port_t port, size_t pages)
+{
+    struct client *client = make(party, pages);
+    if (scripted(party))
+        client->object = sk_map(client->scripted, port);
+    else
+        assert_int_equal(map(client, port), KERN_SUCCESS);
+    return client;
+}
+
+int party_visit(struct party *party)
+{
+    struct client *client = make(party, 1);
+    int error = scripted(party) ? sk_wait_ready(sk_map_async(client->scripted, party->world.port), 0)
+                                : map(client, party->world.port);
+    client_free(client);
+    return error;
 }
 
 void client_free(struct client *client)
@@ -77,11 +101,22 @@ void party_open(struct party *party, void **state, int clients, size_t pages, bo
     party_open_with(party, state, clients, pages, 0, MEMORY_OBJECT_COPY_DELAY, notify);
 }
 
-void party_close(struct party *party)
+static void all_go(struct party *party)
 {
     for (int i = 0; i < party->count; i++)
         client_free(party->clients[i]);
+}
+
+void party_close(struct party *party)
+{
+    all_go(party);
     world_close(&party->world);
+}
+
+void party_close_ended(struct party *party)
+{
+    all_go(party);
+    world_close_ended(&party->world);
 }
 
 /* ---- Mapped pages ---- */
@@ -292,8 +327,19 @@ void terminate(struct client *client)
         assert_int_equal(sk_terminate(client->object), 0);
         return;
     }
-    unmap(client->memory, client->party->world.store->pages);
+    unmap(client->memory, client->pages);
     client->memory = NULL;
+}
+
+void come_back(struct client *client)
+{
+    mach_port_t port = client->party->world.port;
+    if (client->scripted) {
+        assert_int_equal(sk_violations(client->object), 0);
+        client->object = sk_map(client->scripted, port);
+    } else {
+        assert_int_equal(map(client, port), KERN_SUCCESS);
+    }
 }
 
 void die(struct client *client)

@@ -40,6 +40,7 @@ struct client {
     sk_object *object;
     mk_kernel *mapped;
     volatile unsigned char *memory;         /* NULL: not mapped any more */
+    size_t pages;
     int dead;
     struct fault faults[FAULTS];
 };
@@ -58,8 +59,12 @@ void party_open_with(struct party *, void **state, int clients, size_t pages, bo
                      boolean_t notify);
 /* No kernel saw what no pager may do, no fault is left; everybody goes; world_close.  */
 void party_close(struct party *);
+/* The same for a pager that ends by itself: world_close_ended.  */
+void party_close_ended(struct party *);
 /* One more maps the pager.  */
 struct client *party_join(struct party *);
+/* One that is no member tries to map the pager: 0, or why it is turned away; then it is gone.  */
+int party_visit(struct party *);
 /* A client of another pager: of PORT's first PAGES pages.  It is not the party's, and goes with client_free.  */
 struct client *client_of(struct party *, mach_port_t port, size_t pages);
 void client_free(struct client *);
@@ -102,8 +107,9 @@ int end_ask(struct client *, size_t page);
 /* The page is pushed out, unasked, as under memory pressure.  */
 void evict(struct client *, size_t page);
 int try_evict(struct client *, size_t page);
-/* The last mapping goes; the kernel dies.  */
+/* The last mapping goes; it comes again (the client is new to the pager); the kernel dies.  A fault under way must still be ended.  */
 void terminate(struct client *);
+void come_back(struct client *);
 void die(struct client *);
 
 /* ---- Looking ---- */

@@ -141,33 +141,6 @@ static void test_client_beyond_the_fourth_terminates_in_every_role(void **state)
     go_away(6, 0, 1);
 }
 
-/* Terminate with many dirty pages, and init again by the same kernel, over and over: nothing is lost, numbers are used again.  */
-static void test_terminate_with_dirty_pages_and_init_again(void **state)
-{
-    (void) state;
-    enum { PAGES = 40 };
-    for (int kernels = 1; kernels < 3; kernels++) {
-        struct cast c;
-        cast_open(&c, kernels, PAGES, 1);
-        store_multi_write(&c.world, 8);
-        for (unsigned char round = 1; round < 6; round++) {
-            for (size_t page = 0; page < PAGES; page++)
-                put(c.objects[0], page, (unsigned char) (round * 40 + page));
-            assert_int_equal(sk_terminate(c.objects[0]), 0);
-            assert_int_equal(sk_terminate(c.objects[0]), EINVAL);
-            assert_int_equal(sk_violations(c.objects[0]), 0);
-            c.objects[0] = sk_map(c.kernels[0], c.world.port);
-            for (size_t page = 0; page < PAGES; page++)
-                assert_int_equal(get(c.objects[kernels - 1], page), (unsigned char) (round * 40 + page));
-        }
-        world_settle(&c.world);
-        assert_int_equal(world_statistics(&c.world).clients, kernels);
-        assert_int_equal(access_of(&c, 0, 4), -1);
-        assert_int_equal(world_statistics(&c.world).refused, 0);
-        cast_close(&c);
-    }
-}
-
 /* All die at once, with everything under way: what comes after finds the store's data.  */
 static void test_all_clients_die_at_once(void **state)
 {
@@ -377,7 +350,6 @@ int main(void)
         cmocka_unit_test(test_client_beyond_the_fourth_dies_in_every_role),
         cmocka_unit_test(test_client_terminates_in_every_role),
         cmocka_unit_test(test_client_beyond_the_fourth_terminates_in_every_role),
-        cmocka_unit_test(test_terminate_with_dirty_pages_and_init_again),
         cmocka_unit_test(test_all_clients_die_at_once),
         cmocka_unit_test(test_hostile_messages_are_refused),
         cmocka_unit_test(test_dirty_return_from_a_reader_that_keeps_nothing),
