@@ -261,6 +261,22 @@ int end_ask(struct client *client, size_t page)
     return error_of_touch(client, page, caught);
 }
 
+void end_all(struct client *client)
+{
+    for (int i = 0; i < FAULTS; i++)
+        if (client->faults[i].used)
+            end_ask(client, client->faults[i].page);
+}
+
+int still_waits(struct client *client, size_t page)
+{
+    if (client->object)
+        return sk_wait_page(client->object, page_offset(page), SK_WANT_PRESENT, 30) == ETIMEDOUT;
+    struct fault *fault = find_fault(client, page);
+    assert_non_null(fault);
+    return task_waits(&fault->task) && state_of(client, page) == SK_PAGE_REQUESTED;
+}
+
 struct wish {
     struct client *client;
     size_t page;

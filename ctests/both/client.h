@@ -101,6 +101,10 @@ void ask_unlock(struct client *, size_t page);
 void wait_page(struct client *, size_t page, enum sk_want want);
 /* Wait until the fault has ended, either way: 0 or the pager's error.  */
 int end_ask(struct client *, size_t page);
+/* The client has gone, or lost all: its faults end somehow.  */
+void end_all(struct client *);
+/* The fault is not answered, and is not for some 30 ms: a chance for what is wrong to show itself; nothing depends on the time.  */
+int still_waits(struct client *, size_t page);
 
 /* ---- Leaving ---- */
 

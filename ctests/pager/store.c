@@ -492,6 +492,31 @@ int task_end(struct task *task)
     return task->result;
 }
 
+/* ---- Inhibition ---- */
+
+int world_inhibit(struct world *world)
+{
+    int error = pager_inhibit_workers(world->requests);
+    if (error)
+        return error;
+    /* No callback runs now.  */
+    pthread_mutex_lock(&world->store->lock);
+    int running = world->store->running;
+    pthread_mutex_unlock(&world->store->lock);
+    return running ? -1 : 0;
+}
+
+static int inhibit(void *world) { return world_inhibit(world); }
+
+struct task *world_begin_inhibition(struct task tasks[2], struct world *world)
+{
+    task_begin(&tasks[0], inhibit, world);
+    task_begin(&tasks[1], inhibit, world);
+    struct task *busy = task_first(&tasks[0], &tasks[1]);
+    assert_int_equal(task_end(busy), EBUSY);
+    return busy == &tasks[0] ? &tasks[1] : &tasks[0];
+}
+
 /* ---- Several kernels ---- */
 
 sk_object *cast_join(struct cast *cast)

@@ -150,6 +150,11 @@ struct task *task_first(struct task *, struct task *);
 /* Wait for its end and get what it returned.  A hang ends the test.  */
 int task_end(struct task *);
 
+/* pager_inhibit_workers; -1 if it returns while a callback of this world runs.  */
+int world_inhibit(struct world *);
+/* Two threads inhibit: when one has got EBUSY, the other has begun.  Returns the other.  */
+struct task *world_begin_inhibition(struct task tasks[2], struct world *);
+
 /* A world with so many kernels, "A", "B" ...: kernel i has mapped the pager as client i.  */
 struct cast {
     struct world world;
