@@ -7,7 +7,8 @@
 
 #include "land.h"
 
-/* The mapping kernel's inside, for what no program may do: to push out one page of its choice, and to see that a fault has been told.  */
+/* The mapping kernel's inside, for what no program may do: to push out one page of its choice, and to see that a fault has been
+   told.  */
 #include "internal.h"
 
 /* ---- The cast ---- */
@@ -314,7 +315,13 @@ int try_evict(struct client *client, size_t page)
 {
     if (client->object)
         return sk_evict(client->object, page_offset(page));
-    static const struct mk_lock how = { .should_return = MEMORY_OBJECT_RETURN_ALL, .flush = true, .value = VM_PROT_NO_CHANGE, .run_max = 1 };
+    /* As cache.c does.  */
+    static const struct mk_lock how = {
+        .should_return = MEMORY_OBJECT_RETURN_ALL,
+        .flush = true,
+        .value = VM_PROT_NO_CHANGE,
+        .run_max = 1,
+    };
     struct mk_object *object;
     mk_index index;
     /* A thread goes on before the kernel has done with the page that it waited for.  */

@@ -1,12 +1,14 @@
-/* Clients of either kind for one test: scripted kernels, whose messages the test can look at, and mapping kernels, whose faults are real.
+/* Clients of either kind for one test: scripted kernels, whose messages the test can look at, and mapping kernels, whose faults
+   are real.
 
-   A case says what its clients do in the words below, which mean the same in both modes, and runs once in each: BOTH(test_name) in the
-   list of tests makes test_name_scripted and test_name_mapped.  What only a scripted kernel can tell (a message's fields) is
-   asserted behind `if (scripted(...))', beside what both can.
+   A case says what its clients do in the words below, which mean the same in both modes, and runs once in each: BOTH(test_name)
+   in the list of tests makes test_name_scripted and test_name_mapped.  What only a scripted kernel can tell (a message's fields)
+   is asserted behind `if (scripted(...))', beside what both can.
 
    Where they differ by nature:
-     - A mapped thread that faults retries until it has had its way, or gets SIGBUS; a scripted fault (ask) is one message.  So a mapped page
-       that somebody else waits for may be asked for twice; and a fault ends only with the thread, so it must be waited for (wait_page).
+     - A mapped thread that faults retries until it has had its way, or gets SIGBUS; a scripted fault (ask) is one message.  So a
+       mapped page that somebody else waits for may be asked for twice; and a fault ends only with the thread, so it must be
+       waited for (wait_page).
      - A mapped write fault writes: the page is dirty afterwards.  ask(..., RW) writes what was there.
      - A signal has no error code: it is the one that pager_get_error tells, as for any program that maps.  */
 
@@ -163,8 +165,8 @@ static inline void assert_at_rest(struct party *party)
     assert_int_equal(census.readers + census.writers + census.busy + census.held, 0);
 }
 
-/* What was sent to the pager before is taken in, even while callbacks stand at gates: behind it comes a message that is refused, and
-   that is counted.  */
+/* What was sent to the pager before is taken in, even while callbacks stand at gates: behind it comes a message that is refused,
+   and that is counted.  */
 void fence(struct party *);
 
 /* The calls in the order in which they began, as letters: r w u e W; with page numbers.  */

@@ -1,5 +1,5 @@
-/* Section 4 of the protocol, rules 1 to 4: one writer and no stale reads, whatever the number of clients; dirty data from client to client
-   without the disk; and which pages are kept in shared descriptors.  */
+/* Section 4 of the protocol, rules 1 to 4: one writer and no stale reads, whatever the number of clients; dirty data from client
+   to client without the disk; and which pages are kept in shared descriptors.  */
 
 #include "client.h"
 

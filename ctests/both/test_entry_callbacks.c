@@ -95,8 +95,8 @@ static void test_failed_unlock_reaches_the_faulting_thread(void **state)
     scene_close(&scene);
 }
 
-/* A failed write marks the page's backing data: reads fail with that very error, without pager_read_page, until a later write succeeds
-   (section 3).  Any code survives as it is.  */
+/* A failed write marks the page's backing data: reads fail with that very error, without pager_read_page, until a later write
+   succeeds (section 3).  Any code survives as it is.  */
 static void test_failed_write_fails_reads_until_a_write_succeeds(void **state)
 {
     for (int kernels = 1; kernels <= 2; kernels++)
@@ -153,7 +153,8 @@ static void test_failed_write_and_eviction_clear_the_error(void **state)
     }
 }
 
-/* A failed read: the error goes to who asked, of whatever access, and the next request asks the translator again (sections 2 and 3).  */
+/* A failed read: the error goes to who asked, of whatever access, and the next request asks the translator again (sections 2 and
+   3).  */
 static void test_failed_read_is_tried_again(void **state)
 {
     for (int kernels = 1; kernels <= 2; kernels++)
@@ -255,7 +256,8 @@ static void test_write_pages_writes_a_prefix(void **state)
     }
 }
 
-/* It fails behind a prefix: what was written is written, the page behind it gets the error, the rest is tried again (hurd/pager.h).  */
+/* It fails behind a prefix: what was written is written, the page behind it gets the error, the rest is tried again
+   (hurd/pager.h).  */
 static void test_write_pages_fails_behind_a_prefix(void **state)
 {
     for (int kernels = 1; kernels <= 2; kernels++)
@@ -275,7 +277,8 @@ static void test_write_pages_fails_behind_a_prefix(void **state)
         }
 }
 
-/* With notify_on_evict pages are precious in every supply: read, handed over, and after a write with readers waiting (sections 3 and 5).  */
+/* With notify_on_evict pages are precious in every supply: read, handed over, and after a write with readers waiting (sections 3
+   and 5).  */
 static void test_every_supply_is_precious_with_notify(void **state)
 {
     for (int notify = 0; notify < 2; notify++) {
@@ -440,7 +443,8 @@ static void test_callbacks_in_the_order_of_the_requests(void **state)
     scene_close(&scene);
 }
 
-/* Writes of one page never overlap, come in order, and end with the newest; older ones that wait may be skipped (sections 3, 4.4, R1).  */
+/* Writes of one page never overlap, come in order, and end with the newest; older ones that wait may be skipped (sections 3, 4.4,
+   R1).  */
 static void test_writes_of_a_page_in_order_and_apart(void **state)
 {
     for (int kernels = 1; kernels <= 2; kernels++) {
@@ -453,7 +457,8 @@ static void test_writes_of_a_page_in_order_and_apart(void **state)
             evict(scene.x, 1);
             store_wait_gate(&scene.party.world, CALL_WRITE, 1);
             if (kernels == 1 && i == 50) {
-                /* A write that runs with data of its own: who asks waits for it (or not: then this thread's request is served at once).  */
+                /* A write that runs with data of its own: who asks waits for it (or not: then this thread's request is served at
+                   once).  */
                 ask(scene.x, 1, VM_PROT_READ);
                 fence(&scene.party);
                 store_open_gate(&scene.party.world, CALL_WRITE);
@@ -483,8 +488,8 @@ static void hook_syncs_others(struct user_pager_info *store, enum call call, vm_
     pager_flush_some(store->pager, page_offset(12), page_offset(2), 1);
 }
 
-/* A callback may wait for other pages of its object, where nothing is to be written (hurd/pager.h: a call that waits must not depend on the
-   very request that it serves).  */
+/* A callback may wait for other pages of its object, where nothing is to be written (hurd/pager.h: a call that waits must not
+   depend on the very request that it serves).  */
 static void test_callbacks_may_wait_for_other_pages(void **state)
 {
     for (int kernels = 1; kernels <= 2; kernels++) {

@@ -1,4 +1,5 @@
-/* Pagers and their clients from the beginning to the end: attributes, pagers beside each other, the last send right, the last error.  */
+/* Pagers and their clients from the beginning to the end: attributes, pagers beside each other, the last send right, the last
+   error.  */
 
 #include "client.h"
 
@@ -83,8 +84,8 @@ static void test_several_pagers_in_one_bucket(void **state)
     party_close(&p);
 }
 
-/* The last send right goes: the right's reference goes with it, and the object ends if it was the last one; what its kernel had written
-   is in the store by then (section 3: the clean routine runs once, after the last reference went).  */
+/* The last send right goes: the right's reference goes with it, and the object ends if it was the last one; what its kernel had
+   written is in the store by then (section 3: the clean routine runs once, after the last reference went).  */
 static void test_no_senders_ends_the_pager(void **state)
 {
     struct party p;

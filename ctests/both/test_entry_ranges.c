@@ -1,7 +1,7 @@
 /* pager_sync, pager_return, pager_flush; pager_offer_page.
 
-   world_settle before a call whose effect on the access set is looked at: a kernel may use a page before the thread that sent it has noted
-   that it did, and until then the client stays noted as having it.  */
+   world_settle before a call whose effect on the access set is looked at: a kernel may use a page before the thread that sent it
+   has noted that it did, and until then the client stays noted as having it.  */
 
 #include "client.h"
 

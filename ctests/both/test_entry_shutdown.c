@@ -92,7 +92,8 @@ static void test_shutdown_waits_for_writes(void **state)
         }
 }
 
-/* Patience is for clients: a store that is slower loses nobody's data (hurd/pager.h: a *client* that does not answer is given up).  */
+/* Patience is for clients: a store that is slower loses nobody's data (hurd/pager.h: a *client* that does not answer is given
+   up).  */
 static void test_shutdown_is_patient_with_the_store(void **state)
 {
     for (int kernels = 1; kernels <= 2; kernels++) {

@@ -1,4 +1,5 @@
-/* The races R1 to R13, as far as gates alone set their order.  (Those that need messages held back are in ../pager/test_races_*.c.)  */
+/* The races R1 to R13, as far as gates alone set their order.  (Those that need messages held back are in
+   ../pager/test_races_*.c.)  */
 
 #include "client.h"
 
@@ -153,11 +154,12 @@ static void test_R7_read_completes_for_a_client_just_gone(void **state)
 /* The read was for one who has gone, but the next waits, too: it gets those data, from one page-in.  */
 static void test_R7_read_of_the_dead_serves_the_next(void **state)
 {
-    for (int write = 0; write < 2; write++) {
+    for (int i = 0; i < 4; i++) {
+        int write = i & 1;
         struct party c;
         party_open(&c, state, 2, 4, 0);
         store_close_gate(&c.world, CALL_READ);
-        ask(c.clients[0], 0, RW);
+        ask(c.clients[0], 0, i & 2 ? RW : VM_PROT_READ);
         store_wait_gate(&c.world, CALL_READ, 1);
         ask(c.clients[1], 0, write ? RW : VM_PROT_READ);
         world_fence(&c.world);

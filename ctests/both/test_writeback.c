@@ -1,5 +1,5 @@
-/* The write-back with pager_write_pages: pages that came back one by one and lie next to each other in the object are written by one call;
-   order, errors and superseded versions are those of single writes.  */
+/* The write-back with pager_write_pages: pages that came back one by one and lie next to each other in the object are written by
+   one call; order, errors and superseded versions are those of single writes.  */
 
 #include "client.h"
 

@@ -85,8 +85,8 @@ void world_join(struct world *, struct world *first, size_t pages, boolean_t not
 /* Shut the pager down, drop it, stop the workers; check that the clean routine ran once, that nothing is left of ports, rights
    and memory, and that callbacks never overlapped on a page.  Kernels must be destroyed before.  */
 void world_close(struct world *);
-/* For a pager that ends by itself: whether pager_clear_user_data has run; wait for that; and then the same as world_close, without a shutdown.
-   The test has given up its reference and its send right.  */
+/* For a pager that ends by itself: whether pager_clear_user_data has run; wait for that; and then the same as world_close, without
+   a shutdown.  The test has given up its reference and its send right.  */
 int world_cleared(struct world *);
 void world_wait_cleared(struct world *);
 void world_close_ended(struct world *);

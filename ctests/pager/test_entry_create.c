@@ -375,8 +375,6 @@ static void test_ro_port_without_memory_fails(void **state)
     world_close(&world);
 }
 
-/* ---- pager_get_error ---- */
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

@@ -41,8 +41,6 @@ static void test_stop_and_start_under_load(void **state)
     world_close(&world);
 }
 
-/* ---- Inhibition ---- */
-
 /* ---- Callbacks that wait ---- */
 
 static void hook_syncs(struct user_pager_info *store, enum call call, vm_offset_t page)

@@ -5,8 +5,6 @@
 
 static int sync_page_0(void *pager) { pager_sync_some(pager, 0, vm_page_size, 1); return 0; }
 
-/* ---- R1 ---- */
-
 /* ---- R2 ---- */
 
 /* A synced version (kernel_copy) is not handed on while its holder may write again: B gets what the flush brought.  */
