@@ -15,8 +15,8 @@
 #include <mach.h>
 #include <pager/extensions.h>
 
-/* The last two machines have little memory and evict.  */
-#define SMALL_MEMORY_PAGES 1024
+/* The last two machines have little memory and evict: 4 MB and 0.5 MB.  */
+static const size_t memory_pages[MACHINES] = { [3] = 1024, [4] = 128 };
 
 /* More complaints than that help nobody.  */
 #define COMPLAINTS_SHOWN 20
@@ -77,31 +77,43 @@ void run_on_one(unsigned number, void (*step)(struct machine *)) { step(&demo.ma
 
 /* ---- Starting and stopping ---- */
 
-static void start_machines(void)
+static int start_machines(void)
 {
-    mach_port_t port = ports_get_send_right(demo.pager);
+    struct image_counts counts;
+    image_get_counts(demo.pager, &counts);
     for (unsigned i = 0; i < MACHINES; i++) {
         struct machine *machine = &demo.machines[i];
         machine->number = i;
         machine->random = 0x9e3779b97f4a7c15u * (i + 1);
         snprintf(machine->name, sizeof machine->name, "kernel %u", i + 1);
-        machine->kernel = sk_kernel_create(machine->name);
-        machine->object = sk_map(machine->kernel, port);
-        kernel_io_bind(machine->name, machine->object, i >= MACHINES - 2 ? SMALL_MEMORY_PAGES : 0);
+        machine->kernel = mk_kernel_create(machine->name, memory_pages[i]);
+        if (machine->kernel == NULL) {
+            fprintf(stderr, "imagepager_demo: no page faults here: %s\n", mk_explain(errno));
+            return errno;
+        }
+        int error = mapped_open(&machine->image, machine->name, machine->kernel, demo.pager, counts.size, image_sync);
+        if (error)
+            return error;
     }
-    mach_port_deallocate(mach_task_self(), port);
+    return 0;
 }
 
 /* Two machines unmap in good order; the others learn from the pager that it is over.  */
-static void stop_machines(void)
+static void leave(void)
 {
-    for (unsigned i = 0; i < MACHINES; i++)
-        if (sk_violations(demo.machines[i].object) != 0)
-            complain(&demo.machines[i], "the pager did what no pager may do, %u times",
-                     sk_violations(demo.machines[i].object));
     for (unsigned i = 0; i < 2; i++)
-        if (sk_terminate(demo.machines[i].object) != 0)
-            complain(&demo.machines[i], "cannot terminate");
+        if (mapped_close(&demo.machines[i].image) != 0)
+            complain(&demo.machines[i], "cannot unmap");
+}
+
+/* The object is gone: its memory is still mapped, but must not be anything that one can read.  */
+static void check_gone(struct machine *machine)
+{
+    char byte;
+    if (mapped_read(&machine->image, 0, &byte, 1) == 0)
+        complain(machine, "still reads the image after it was closed");
+    if (mapped_close(&machine->image) != 0)
+        complain(machine, "cannot unmap");
 }
 
 static double seconds_now(void)
@@ -141,7 +153,8 @@ int main(int argc, char **argv)
         return give_up(argv[1], error);
     pager_set_concurrent_reads(demo.pager, 4);      /* its pager_read_page may run in several threads */
 
-    start_machines();
+    if ((error = start_machines()) != 0)
+        return give_up("mapping the image", error);
     report_start();
     report_phase("reading");
     phase_reading();
@@ -154,17 +167,19 @@ int main(int argc, char **argv)
     report_phase("leaving");
     if ((error = image_sync(demo.pager)) != 0)
         complain(NULL, "image_sync: %s", strerror(error));
-    stop_machines();
+    leave();
     ports_port_ref(demo.pager);                     /* for the report */
     if ((error = image_close(demo.pager)) != 0)
         complain(NULL, "image_close: %s", strerror(error));
+    for (unsigned i = 2; i < MACHINES; i++)
+        check_gone(&demo.machines[i]);
     report_end();
     report_table(seconds_now() - start);
 
     /* Nothing may be left: the last reference closes the file.  */
     ports_port_deref(demo.pager);
     for (unsigned i = 0; i < MACHINES; i++)
-        sk_kernel_destroy(demo.machines[i].kernel);
+        mk_kernel_destroy(demo.machines[i].kernel);
     pager_stop_workers(requests);
     if ((error = ports_destroy_bucket(bucket)) != 0)
         complain(NULL, "the bucket is still in use: %s", strerror(error));

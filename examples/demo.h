@@ -1,7 +1,7 @@
 /* demo.h - what the demo's parts share.
 
    imagepager_demo IMAGE TREE: IMAGE is an ext2 file system made of the folder TREE.  Five kernels map the image,
-   read it and write into it.  What they write into the image is written into TREE as well, straight from memory, so
+   read it and write into it, by page faults.  What they write into the image is written into TREE as well, straight from memory, so
    that afterwards the two must be equal.  */
 
 #ifndef DEMO_H
@@ -12,7 +12,7 @@
 
 #include "ext2_files.h"
 #include "imagepager.h"
-#include "kernel_io.h"
+#include "mapped_io.h"
 
 #define MACHINES 5
 
@@ -30,8 +30,8 @@
 struct machine {
     unsigned number;                /* from 0 */
     char name[16];
-    sk_kernel *kernel;
-    sk_object *object;
+    mk_kernel *kernel;
+    struct mapped image;            /* the image, as the kernel maps it */
     ext2_filsys fs;                 /* open between steps, or NULL */
     uint64_t random;                /* state of its random numbers */
 };
@@ -100,6 +100,6 @@ void phase_creating(void);
 void report_start(void);                /* the progress line begins */
 void report_phase(const char *name);    /* a phase begins; the one before it ends */
 void report_end(void);                  /* the last one ends, and the progress line; the pager is still there */
-void report_table(double seconds);
+void report_table(double seconds);      /* the kernels are still there */
 
 #endif

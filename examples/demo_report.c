@@ -47,7 +47,9 @@ static void look(struct snapshot *snapshot)
     snapshot->time_s = (double) now.tv_sec + (double) now.tv_nsec / 1e9;
     pager_get_statistics(demo.pager, &snapshot->statistics);
     image_get_counts(demo.pager, &snapshot->image);
-    snapshot->through_kernels_bytes = kernel_io_read_bytes() + kernel_io_written_bytes();
+    snapshot->through_kernels_bytes = 0;
+    for (unsigned i = 0; i < MACHINES; i++)
+        snapshot->through_kernels_bytes += demo.machines[i].image.read_bytes + demo.machines[i].image.written_bytes;
 }
 
 
@@ -147,6 +149,18 @@ static const struct row {
     ROW("messages refused", statistics.refused),
     ROW("  unlocks that came late, of these", statistics.stale_unlocks),
 #undef ROW
+}, kernel_rows[] = {
+#define ROW(NAME, MEMBER) { NAME, offsetof(struct mk_statistics, MEMBER) }
+    ROW("page faults", faults),
+    ROW("  that asked the pager", requests),
+    ROW("  that asked it to let write", unlocks),
+    ROW("  resolved by the kernel alone", minor_faults),
+    ROW("pages supplied", supplied_pages),
+    ROW("lock requests obeyed", lock_requests),
+    ROW("pages returned", returned_pages),
+    ROW("pages evicted for want of room", evictions),
+    ROW("  dirty, of these", evicted_dirty),
+#undef ROW
 }, state_rows[] = {
 #define ROW(NAME, MEMBER) { NAME, offsetof(struct phase, MEMBER) }
     ROW("touched", census.touched),
@@ -167,7 +181,7 @@ static uint64_t value(const void *base, size_t offset)
 
 static void print_line(void)
 {
-    for (unsigned i = 0; i < 30 + 12 * (phase_count + 1); i++)
+    for (unsigned i = 0; i < 30 + 12 * MACHINES; i++)
         putchar('-');
     putchar('\n');
 }
@@ -215,6 +229,25 @@ static void print_states(void)
     putchar('\n');
 }
 
+/* One column a kernel.  */
+static void print_kernels(void)
+{
+    struct mk_statistics figures[MACHINES];
+    printf("%-30s", "");
+    for (unsigned i = 0; i < MACHINES; i++) {
+        mk_get_statistics(demo.machines[i].kernel, &figures[i]);
+        printf("%12s", demo.machines[i].name);
+    }
+    putchar('\n');
+    print_line();
+    for (size_t r = 0; r < sizeof kernel_rows / sizeof kernel_rows[0]; r++) {
+        printf("%-30s", kernel_rows[r].name);
+        for (unsigned i = 0; i < MACHINES; i++)
+            printf("%12llu", (unsigned long long) value(&figures[i], kernel_rows[r].offset));
+        putchar('\n');
+    }
+}
+
 void report_table(double seconds)
 {
     /* Late unlocks are nobody's fault: the flush that they crossed has answered them.  */
@@ -227,6 +260,8 @@ void report_table(double seconds)
     print_counts();
     print_line();
     print_states();
+    print_line();
+    print_kernels();
     print_line();
     printf("The image: %.1f MB; %lu reads (%.1f MB), %lu writes (%.1f MB), %.1f pages a write.\n",
            (double) last.image.size / 1e6, last.image.reads, (double) last.image.read_bytes / 1e6, last.image.writes,

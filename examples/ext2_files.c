@@ -8,14 +8,14 @@
 #include <string.h>
 #include <time.h>
 
-#include "kernel_io.h"
+#include "mapped_io.h"
 
 /* Most bytes that one call of libext2fs is asked for.  */
 #define CHUNK_BYTES (1u << 20)
 
 errcode_t ext2_open(const char *name, int allocate, ext2_filsys *fs)
 {
-    errcode_t error = ext2fs_open(name, EXT2_FLAG_RW | EXT2_FLAG_64BITS, 0, 0, kernel_io_manager, fs);
+    errcode_t error = ext2fs_open(name, EXT2_FLAG_RW | EXT2_FLAG_64BITS, 0, 0, mapped_io_manager, fs);
     if (!error && allocate) {
         error = ext2fs_read_bitmaps(*fs);
         if (error)

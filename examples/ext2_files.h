@@ -11,7 +11,7 @@
 
 #include <ext2fs/ext2fs.h>
 
-/* Open the file system behind NAME, bound with kernel_io_bind.  ALLOCATE: bitmaps are read too, for the functions that
+/* Open the file system behind NAME, which is a mapping (mapped_open).  ALLOCATE: bitmaps are read too, for the functions that
    create, grow or remove.  */
 errcode_t ext2_open(const char *name, int allocate, ext2_filsys *fs);
 

@@ -1,9 +1,10 @@
-/* The smallest translator: a memory object whose page i says "page i".  A scripted kernel maps it and reads.  */
+/* The smallest translator: a memory object whose page i says "page i".  The program maps it, reads and writes.  */
 
 #include <stdio.h>
+#include <string.h>
 #include <mach.h>
 #include <hurd/pager.h>
-#include <scripted/scripted_kernel.h>
+#include <mapping/mapping_kernel.h>
 
 struct user_pager_info { size_t pages; };
 
@@ -44,16 +45,19 @@ int main(void)
     struct pager *pager = pager_create(&upi, bucket, 1, MEMORY_OBJECT_COPY_DELAY, 0);
     mach_port_t object = ports_get_send_right(pager);   /* whoever has it can map the object */
 
-    char text[16] = "";
-    sk_kernel *kernel = sk_kernel_create("kernel");
-    sk_object *mapped = sk_map(kernel, object);
-    if (sk_read(mapped, 3 * vm_page_size, text, sizeof text))
+    int error = mk_start();             /* on Linux, where vm_map needs a kernel that maps objects */
+    if (error) {
+        fprintf(stderr, "%s\n", mk_explain(error));
         return 1;
-    printf("%s\n", text);
-    sk_write(mapped, 5 * vm_page_size, "changed", sizeof "changed");
+    }
+    vm_address_t memory = 0;
+    if (vm_map(mach_task_self(), &memory, upi.pages * vm_page_size, 0, 1, object, 0, 0, VM_PROT_READ | VM_PROT_WRITE,
+               VM_PROT_ALL, VM_INHERIT_NONE))
+        return 1;
+    puts((char *) memory + 3 * vm_page_size);           /* a page fault, which pager_read_page serves */
+    strcpy((char *) memory + 5 * vm_page_size, "changed");
     pager_sync(pager, 1);
-    sk_terminate(mapped);
-    sk_kernel_destroy(kernel);
+    vm_deallocate(mach_task_self(), memory, upi.pages * vm_page_size);
 
     pager_shutdown(pager);
     ports_port_deref(pager);

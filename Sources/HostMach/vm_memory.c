@@ -12,7 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define POOL_PAGES 16 /* the largest block kept */
+#define POOL_PAGES 32 /* the largest block kept */
 #define POOL_BLOCKS 128 /* at most, of each size */
 
 static struct {

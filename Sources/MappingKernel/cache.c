@@ -69,6 +69,7 @@ static void evict(struct mk_object *object, mk_index index)
         .flush = true,
         .value = VM_PROT_NO_CHANGE,
         .run_max = 1,
+        .is_optional = true,
     };
     mk_lock_pages(object, index, index + 1, &how);
 }

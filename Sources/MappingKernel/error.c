@@ -53,11 +53,13 @@ static void unmark(struct mk_object *object, struct mk_mapping *mapping, vm_addr
     }
 }
 
+/* PAGE may be NULL: there was no memory for its record. */
 static void drop_marks(struct mk_object *object, struct mk_page *page, mk_index index)
 {
-    if (!page->in_error || object->dead != 0)
+    if ((page != NULL && !page->in_error) || object->dead != 0)
         return;
-    page->in_error = false;
+    if (page != NULL)
+        page->in_error = false;
     for (uint32_t i = 0; i < object->mapping_end; i++) {
         vm_address_t address = mk_mapping_address(object->mappings[i], index);
         if (address != 0)
@@ -86,9 +88,7 @@ static void *error_thread(void *argument)
         pthread_mutex_unlock(&kernel->error_lock);
 
         pthread_mutex_lock(&error->object->lock);
-        struct mk_page *page = mk_page_find(error->object, error->index);
-        if (page != NULL)
-            drop_marks(error->object, page, error->index);
+        drop_marks(error->object, mk_page_find(error->object, error->index), error->index);
         pthread_mutex_unlock(&error->object->lock);
         free(error);
 
@@ -172,6 +172,13 @@ void mk_page_signal(struct mk_object *object, struct mk_page *page)
         drop_marks(object, page, index);
 }
 
+void mk_signal_at(struct mk_object *object, struct mk_mapping *mapping, mk_index index)
+{
+    mark(object, mapping, mk_mapping_address(mapping, index));
+    if (!drop_later(object, index))
+        drop_marks(object, NULL, index);
+}
+
 void mk_page_fail(struct mk_object *object, struct mk_page *page, kern_return_t error)
 {
     page->errors++;
@@ -189,8 +196,6 @@ void mk_error_taken(const void *address)
 
     if (!mk_maps_lock_object((vm_address_t)address, &object, &index))
         return;
-    struct mk_page *page = mk_page_find(object, index);
-    if (page != NULL)
-        drop_marks(object, page, index);
+    drop_marks(object, mk_page_find(object, index), index);
     pthread_mutex_unlock(&object->lock);
 }

@@ -21,8 +21,8 @@
 #define EVENTS 16
 
 struct fault {
-    struct mk_mapping *mapping;
-    uint32_t number;                    /* of the mapping: valid when the pointer is not any more */
+    struct mk_mapping *mapping;         /* until the object's lock is given up */
+    uint32_t number;                    /* of the mapping */
     vm_address_t address;
     mk_index index;
     vm_prot_t access;
@@ -116,10 +116,8 @@ static void take(struct mk_object *object, const struct fault *fault)
     struct mk_page *page = mk_page_get(object, fault->index);
 
     mk_count(kernel, faults, 1);
-    if (page == NULL) {                 /* no memory for its record: SIGBUS, without a record */
-        mk_count(kernel, errors, 1);
-        if (!kernel->has_poison || mk_uffd_poison(kernel, fault->address) != 0)
-            mk_uffd_wake(kernel, fault->address, vm_page_size);
+    if (page == NULL) {                 /* no memory for its record */
+        mk_signal_at(object, fault->mapping, fault->index);
         return;
     }
     if (page->busy) {

@@ -86,6 +86,7 @@ struct mk_object {
     mach_port_t pager, control, name;   /* in the kernel's task */
     bool terminating;                   /* no new operation begins */
     kern_return_t dead;                 /* nonzero: why no page can be had any more */
+    bool introduced;                    /* init was sent */
     bool ready, may_cache;
     memory_object_copy_strategy_t copy_strategy;
     unsigned operations;                /* threads between mk_begin and mk_end */
@@ -211,6 +212,8 @@ void *mk_fault_thread(void *kernel);
 void mk_page_fail(struct mk_object *object, struct mk_page *page, kern_return_t error);
 /* object->lock held: threads that wait for PAGE get SIGBUS. */
 void mk_page_signal(struct mk_object *object, struct mk_page *page);
+/* object->lock held: a thread that faulted in MAPPING gets SIGBUS; the page has no record. */
+void mk_signal_at(struct mk_object *object, struct mk_mapping *mapping, mk_index index);
 void mk_errors_stop(struct mk_kernel *kernel);
 
 /* supply.c; without locks, within an operation.  DATA NULL: zeros.  Returns KERN_SUCCESS, or why it stopped, and where. */
@@ -223,6 +226,7 @@ struct mk_lock {
     bool flush;
     vm_prot_t value;
     unsigned run_max;                   /* pages in one data_return */
+    bool is_optional;                   /* eviction: what cannot be sent now stays */
     bool is_last;                       /* the object is terminated: nothing is mapped any more */
 };
 void mk_lock_pages(struct mk_object *object, mk_index first, mk_index end, const struct mk_lock *how);
@@ -256,6 +260,8 @@ static inline void mk_object_sleep(struct mk_object *object)
 kern_return_t mk_snapshot(struct mk_object *object, mk_index first, vm_size_t length, vm_address_t to);
 
 /* send.c; without locks, within an operation; they enter the kernel's task */
+/* Should a message that could not be sent for ERROR be tried again?  Pauses first.  ATTEMPT: how many there were. */
+bool mk_try_again(kern_return_t error, unsigned attempt);
 kern_return_t mk_send_init(struct mk_object *object);
 kern_return_t mk_send_terminate(struct mk_object *object);
 kern_return_t mk_send_request(struct mk_object *object, mk_index index, vm_prot_t access);

@@ -66,28 +66,41 @@ static void set_lock(struct mk_object *object, struct mk_page *page, mk_index in
     mk_object_signal(object);
 }
 
-/* Without the lock: send COUNT pages, from the batch's page FROM on.  False: they could not be sent. */
-static bool send_pages(struct mk_object *object, struct batch *batch, unsigned from, unsigned count, const struct mk_lock *how)
+/* Without the lock: send COUNT pages, from the batch's page FROM on. */
+static kern_return_t send_pages(struct mk_object *object, struct batch *batch, unsigned from, unsigned count,
+                                const struct mk_lock *how)
 {
     vm_size_t length = (vm_size_t)count << MK_PAGE_SHIFT;
     off_t offset = (off_t)(batch->indices[from] << MK_PAGE_SHIFT);
     vm_address_t data = 0;
 
     if (vm_allocate(mach_task_self(), &data, length, TRUE) != KERN_SUCCESS)
-        return false;
-    if (pread(object->file, (void *)data, length, offset) != (ssize_t)length) {
-        vm_deallocate(mach_task_self(), data, length);
-        return false;
-    }
-    kern_return_t error = mk_send_return(object, batch->indices[from], data, length, batch->kinds[from] == KIND_DIRTY, !how->flush);
+        return KERN_RESOURCE_SHORTAGE;
+    kern_return_t error = KERN_FAILURE;
+    if (pread(object->file, (void *)data, length, offset) == (ssize_t)length)
+        error = mk_send_return(object, batch->indices[from], data, length, batch->kinds[from] == KIND_DIRTY, !how->flush);
     if (error != KERN_SUCCESS) {
         vm_deallocate(mach_task_self(), data, length);
-        /* A pager that is gone takes nothing back; else memory is short, and the page must not be lost. */
-        return error == MACH_SEND_INVALID_DEST || error == KERN_TERMINATED;
+        return error;
     }
     mk_count(object->kernel, returns, 1);
     mk_count(object->kernel, returned_pages, count);
-    return true;
+    return KERN_SUCCESS;
+}
+
+/* Without the lock.  What cannot be sent for want of memory stays, dirty; a pager that is gone takes nothing back. */
+static void send_run(struct mk_object *object, struct batch *batch, unsigned from, unsigned count, const struct mk_lock *how)
+{
+    kern_return_t error = send_pages(object, batch, from, count, how);
+
+    for (unsigned i = 0; error != KERN_SUCCESS && i < count; i++) {
+        unsigned attempt = 0;
+        error = send_pages(object, batch, from + i, 1, how);
+        while (error != KERN_SUCCESS && !how->is_optional && mk_try_again(error, attempt++))
+            error = send_pages(object, batch, from + i, 1, how);
+        batch->kept[from + i] = error != KERN_SUCCESS && error != MACH_SEND_INVALID_DEST && error != KERN_TERMINATED;
+        error = KERN_FAILURE;           /* the run was not sent: on with its next page */
+    }
 }
 
 /* Without the lock. */
@@ -102,10 +115,7 @@ static void return_pages(struct mk_object *object, struct batch *batch, const st
         unsigned most = run_length(batch, i);
         while (n < most && n < how->run_max && batch->kinds[i + n] == batch->kinds[i])
             n++;
-        bool sent = send_pages(object, batch, i, n, how);
-        /* Page by page, if there was no memory for the run. */
-        for (unsigned j = 0; !sent && j < n; j++)
-            batch->kept[i + j] = !send_pages(object, batch, i + j, 1, how);
+        send_run(object, batch, i, n, how);
     }
 }
 

@@ -2,12 +2,14 @@
 
    A fault looks up once under the reader's lock; inserting and removing move the entries behind.  Mappings never overlap. */
 
+#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
 
-pthread_rwlock_t mk_maps_lock = PTHREAD_RWLOCK_INITIALIZER;
+/* Readers never nest, and faults never end: writers first. */
+pthread_rwlock_t mk_maps_lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 
 static struct mk_mapping **table;
 static size_t count, room;

@@ -183,9 +183,11 @@ struct mk_object *mk_object_use(struct mk_kernel *kernel, mach_port_t port, kern
         kr = make_ports(object);
         if (kr == KERN_SUCCESS)
             kr = mk_send_init(object);
-        if (kr != KERN_SUCCESS)
+        bool introduced = kr == KERN_SUCCESS;
+        if (!introduced)
             mk_object_die(object, KERN_MEMORY_ERROR);
         pthread_mutex_lock(&object->lock);
+        object->introduced = introduced;
         mk_end(object);
         pthread_mutex_unlock(&object->lock);
     }
@@ -223,7 +225,11 @@ static void end_ports(struct mk_object *object)
                                        MACH_MSG_TYPE_MAKE_SEND_ONCE, &request) == KERN_SUCCESS
         && MACH_PORT_VALID(request))
         mach_port_deallocate(mach_task_self(), request);
-    if (mk_send_terminate(object) != KERN_SUCCESS)
+    unsigned attempt = 0;
+    kern_return_t error = object->introduced ? mk_send_terminate(object) : KERN_FAILURE;
+    while (error != KERN_SUCCESS && mk_try_again(error, attempt++))
+        error = mk_send_terminate(object);
+    if (error != KERN_SUCCESS)
         release_ports(object);
     mk_kernel_leave(object->kernel, previous);
 }

@@ -7,6 +7,8 @@
 
 #include "internal.h"
 
+_Static_assert(sizeof(struct mk_page) <= 40, "one for every page ever touched");
+
 struct node {
     void *children[MK_LEAF_PAGES];
 };

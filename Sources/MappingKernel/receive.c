@@ -118,10 +118,16 @@ kern_return_t mk_memory_object_lock_request(mach_port_t control, vm_offset_t off
 
     mk_count(object->kernel, lock_requests, 1);
     mk_lock_pages(object, page_below(offset), range_end(offset, size), &how);
-    if (MACH_PORT_VALID(reply_to)
-        && mk_memory_object_lock_completed(reply_to, reply_type, control, offset, size) != KERN_SUCCESS) {
-        mk_count(object->kernel, failed_sends, 1);
-        mach_port_deallocate(mach_task_self(), reply_to);
+    if (MACH_PORT_VALID(reply_to)) {
+        unsigned attempt = 0;
+        kern_return_t error;
+        do
+            error = mk_memory_object_lock_completed(reply_to, reply_type, control, offset, size);
+        while (error != KERN_SUCCESS && mk_try_again(error, attempt++));
+        if (error != KERN_SUCCESS) {
+            mk_count(object->kernel, failed_sends, 1);
+            mach_port_deallocate(mach_task_self(), reply_to);
+        }
     }
     return KERN_SUCCESS;
 }
@@ -191,7 +197,6 @@ void mk_control_handler(mach_msg_header_t *in, void *cookie)
         mach_msg_destroy(in);
         return;
     }
-    mach_msg_id_t id = in->msgh_id;
     receiving = object;
     serve(in);
     receiving = outer;
@@ -202,7 +207,6 @@ void mk_control_handler(mach_msg_header_t *in, void *cookie)
     if (unused)
         mk_object_check_use(object);    /* it may not be cached any more */
     mk_cache_shrink(kernel);
-    (void)id;
 }
 
 /* A pager's port has died. */

@@ -2,12 +2,27 @@
 
    The stubs take the names of the current task, so the thread enters the kernel's task for the length of the call, unless it is there
    already (the fault thread; a thread that executes a message).  Nothing is locked meanwhile.  Between mk_begin and mk_end the
-   object's names do not change. */
+   object's names do not change.
+
+   A message that somebody waits for is tried again when memory is short, with growing pauses, for some four seconds in all.  Such
+   pauses are in the thread of a pager that sent a lock request, or of a program that unmaps; never in the fault thread. */
+
+#include <time.h>
 
 #include <mach/mach_port.h>
 
 #include "internal.h"
 #include "mk_memory_object_U.h"
+
+#define ATTEMPTS 12u
+
+bool mk_try_again(kern_return_t error, unsigned attempt)
+{
+    if ((error != MACH_SEND_NO_BUFFER && error != KERN_RESOURCE_SHORTAGE) || attempt >= ATTEMPTS)
+        return false;
+    nanosleep(&(struct timespec) { .tv_nsec = 1000000L << (attempt < 9 ? attempt : 9) }, NULL);
+    return true;
+}
 
 struct visit {
     bool entered;

@@ -8,6 +8,10 @@
 
 #include "internal.h"
 
+#ifndef MADV_DONTNEED_LOCKED            /* Linux 5.18: memory that the program has locked as well */
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
 vm_address_t mk_mapping_address(struct mk_mapping *mapping, mk_index index)
 {
     if (mapping == NULL || index < mapping->first)
@@ -75,8 +79,11 @@ void mk_write_protect(struct mk_object *object, mk_index first, size_t count)
     vm_size_t length;
 
     for (uint32_t i = 0; i < object->mapping_end; i++)
-        if (clip(object->mappings[i], first, count, &address, &length))
-            mk_uffd_protect(object->kernel, address, length, true);
+        if (clip(object->mappings[i], first, count, &address, &length)
+            && mk_uffd_protect(object->kernel, address, length, true) != 0)
+            /* Part of it is not ours any more (munmap by the program, or an error's page): do not stop at that. */
+            for (vm_size_t at = 0; at < length; at += vm_page_size)
+                mk_uffd_protect(object->kernel, address + at, vm_page_size, true);
 }
 
 void mk_zap(struct mk_object *object, mk_index first, size_t count)
@@ -86,5 +93,5 @@ void mk_zap(struct mk_object *object, mk_index first, size_t count)
 
     for (uint32_t i = 0; i < object->mapping_end; i++)
         if (clip(object->mappings[i], first, count, &address, &length))
-            madvise((void *)address, length, MADV_DONTNEED);
+            madvise((void *)address, length, MADV_DONTNEED_LOCKED);
 }

@@ -107,12 +107,15 @@ static void fill(struct mk_object *object, struct run *run, unsigned i, vm_prot_
     bool others = page->others || page->refault, waited = page->waiter != MK_NOBODY;
 
     page->busy = page->refault = false;
-    if (run->failed[i] && page->state == MK_PAGE_REQUESTED) {
-        mk_page_fail(object, page, KERN_RESOURCE_SHORTAGE);
+    if (run->failed[i]) {               /* no memory for it */
+        if (page->state == MK_PAGE_REQUESTED) {
+            page->others = others;
+            mk_page_fail(object, page, KERN_RESOURCE_SHORTAGE);
+        } else if (others) {
+            mk_wake(object, index, 1);
+        }
         return;
     }
-    if (run->failed[i])
-        return;
     if (object->dead != 0) {            /* its mappings are SIGBUS by now, and awake */
         mk_page_drop(object, page);
         return;

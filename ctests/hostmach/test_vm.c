@@ -54,10 +54,10 @@ a_fixed_address_is_honoured_or_refused (void **state)
 {
     (void) state;
     vm_address_t a, b;
-    ok (vm_allocate (self, &a, 32 * PAGE, TRUE));
+    ok (vm_allocate (self, &a, 64 * PAGE, TRUE));
     b = a + PAGE;
     gives (KERN_NO_SPACE, vm_allocate (self, &b, PAGE, FALSE));
-    ok (vm_deallocate (self, a, 32 * PAGE));
+    ok (vm_deallocate (self, a, 64 * PAGE));
     b = a + PAGE + 123;
     ok (vm_allocate (self, &b, PAGE, FALSE));
     assert_int_equal (b, a + PAGE);

@@ -37,11 +37,11 @@ static int touch(memory where, enum kind kind, unsigned char *byte)
     if (caught == 0) {
         armed = 1;
         if (kind == WRITE)
-            *where = *byte;
+            __atomic_store_n(where, *byte, __ATOMIC_RELAXED);
         else if (kind == CLAIM)
             __atomic_fetch_or(where, nothing, __ATOMIC_SEQ_CST);
         else
-            *byte = *where;
+            *byte = __atomic_load_n(where, __ATOMIC_RELAXED);
     }
     armed = 0;
     if (caught == SIGBUS)

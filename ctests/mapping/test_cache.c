@@ -4,11 +4,12 @@
 
 static bool over_limit(struct land *land, size_t limit) { return statistics(land, 0).resident_pages > limit; }
 
-/* 64 MB through 4 MB: every page is written, pushed out by itself, read back and compared.  */
+/* 64 MB through 4 MB: every page is written, pushed out by itself, read back and compared.  MAPPING_LARGE_MB: more.  */
 static void test_large(void **state)
 {
     (void) state;
-    enum { PAGES = 16384, CACHE = 1024 };
+    const char *megabytes = getenv("MAPPING_LARGE_MB");
+    const size_t PAGES = (megabytes ? (size_t) atoi(megabytes) : 64) * 1048576 / vm_page_size, CACHE = PAGES / 16;
     struct land land;
     land_open(&land, 1, PAGES, CACHE);
     memory m = land_map(&land, 0, 0, PAGES, RW);

@@ -59,7 +59,9 @@ static void test_side_by_side(void **state)
     touch_begin(&b, at(m, 1), false, 0);
     assert_int_equal(touch_end(&a), 0);
     assert_int_equal(touch_end(&b), 0);
+    pthread_mutex_lock(&land.world.store->lock);
     assert_int_equal(land.world.store->max_reads, 2);
+    pthread_mutex_unlock(&land.world.store->lock);
     pthread_barrier_destroy(&both);
     land_close(&land);
 }

@@ -43,17 +43,41 @@ static void test_read_write_copy(void **state)
     land_close(&land);
 }
 
-/* Mapped memory as out-of-line data of a message: copied, from a page that has to come first.  */
+/* Mapped memory as out-of-line data of a message: copied out of a page that has to come first; refused if it cannot be had.  */
 static void test_message(void **state)
 {
     (void) state;
     struct land land;
+    struct world other;
     land_open(&land, 2, 16, 0);
+    world_join(&other, &land.world, 16, 0);
     memory m = land_map(&land, 0, 0, 16, RW);
-    pager_offer_page(land.world.pager, 0, 0, 0, 0);
-    assert_int_equal(memory_object_data_supply(MACH_PORT_NULL, 0, (vm_offset_t) m, (mach_msg_type_number_t) vm_page_size, FALSE, 0, 0,
-                                               MACH_PORT_NULL), MACH_SEND_INVALID_DEST);
-    assert_int_equal(peek(m), 1);
+    vm_address_t address = 0;
+    mk_enter(land.kernels[1]);
+    assert_int_equal(vm_map(mach_task_self(), &address, 16 * vm_page_size, 0, TRUE, other.port, 0, FALSE, RW, RW, VM_INHERIT_NONE),
+                     KERN_SUCCESS);
+    mk_enter(NULL);
+    memory n = (memory) address;
+    /* The other pager supplies its page 5 from our mapped page 3.  */
+    pager_offer_page(other.pager, 0, 0, page_offset(5), (vm_address_t) at(m, 3));
+    assert_int_equal(peek(at(n, 5)), 4);
+    assert_int_equal(store_count(&land.world, CALL_READ), 1);
+    assert_int_equal(store_count(&other, CALL_READ), 0);
+    poke(at(n, 5), 9);
+    assert_int_equal(peek(at(m, 3)), 4);
+    mach_port_t port;
+    assert_int_equal(mach_port_allocate(mach_task_self(), MACH_PORT_RIGHT_RECEIVE, &port), 0);
+    assert_int_equal(mach_port_insert_right(mach_task_self(), port, port, MACH_MSG_TYPE_MAKE_SEND), 0);
+    store_fail(&land.world, CALL_READ, EIO, 1);
+    assert_int_equal(memory_object_data_supply(port, 0, (vm_offset_t) at(m, 7), (mach_msg_type_number_t) vm_page_size, FALSE, 0, 0,
+                                               MACH_PORT_NULL) & ~MACH_MSG_MASK, MACH_SEND_INVALID_MEMORY);
+    mk_error_taken((const void *) at(m, 7));
+    assert_int_equal(peek(at(m, 7)), 8);
+    mach_port_deallocate(mach_task_self(), port);
+    mach_port_mod_refs(mach_task_self(), port, MACH_PORT_RIGHT_RECEIVE, -1);
+    land_lose(&land, 0);
+    land_lose(&land, 1);
+    world_close(&other);
     land_close(&land);
 }
 
@@ -202,6 +226,25 @@ static void test_no_space(void **state)
     assert_int_equal(peek(m), 1);
     assert_int_equal(land_try(&land, 0, &address, 0, 16, RW), KERN_SUCCESS);
     assert_int_equal(peek(at((memory) address, 15)), 16);
+    unmap(m, 4);
+    unmap((memory) address, 16);
+
+    /* No file descriptor for a new object.  */
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    none = old;
+    none.rlim_cur = 3;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    address = 0;
+    kr = land_try(&land, 0, &address, 0, 16, RW);
+    mk_kernel *kernel = mk_kernel_create("no", 0);
+    int error = errno;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(kr, KERN_RESOURCE_SHORTAGE);
+    assert_null(kernel);
+    assert_int_equal(error, EMFILE);
+    assert_non_null(strstr(mk_explain(error), "RLIMIT_NOFILE"));
+    assert_int_equal(statistics(&land, 0).objects, 0);
+    assert_int_equal(land_try(&land, 0, &address, 0, 16, RW), KERN_SUCCESS);
     land_close(&land);
 }
 

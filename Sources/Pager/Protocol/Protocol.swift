@@ -55,6 +55,12 @@ enum PageProtocol {
     static func settle<S: PageState>(_ s: inout S, _ context: Context, evicted: Bool) -> Effects {
         s.activity = .idle
         if !s.isQueueEmpty {
+            if evicted && context.notify && s.isAccessEmpty && !s.isHeld && s.head.write
+                && s.pendingError(of: s.head.client) != 0 {
+                // The first waiter gets an error, not the page. Told afterwards, the eviction would clear that error.
+                s.activity = .notifying
+                return Effects(action: .notify)
+            }
             var effects = serve(&s, context)
             // Still to be told, should nobody get it after all.
             effects.holders = evicted

@@ -27,6 +27,31 @@ struct PageMask {
     }
 }
 
+/// Pages that are not needed any more, given back a run at a time: each time is a call of the system.
+struct UnneededPages {
+    let pager: PagerPointer
+    private var address: vm_address_t = 0
+    private var count: UInt64 = 0
+
+    init(pager: PagerPointer) { self.pager = pager }
+
+    mutating func add(_ page: vm_address_t) {
+        if page == 0 { return }
+        if count != 0 && page == address - vm_address_t(pager.pageSize) {
+            address = page
+        } else if count == 0 || page != address + vm_address_t(count << pager.pointee.pageShift) {
+            giveBack()
+            address = page
+        }
+        count += 1
+    }
+
+    mutating func giveBack() {
+        if count > 0 { pager.freePages(address, count) }
+        count = 0
+    }
+}
+
 extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The data, `count` whole pages, are ours.
     func takeReturn(_ client: ClientNumber, _ first: UInt64, _ data: vm_address_t, _ count: Int, dirty: Bool,
@@ -35,6 +60,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         var writes = PageMask(), notices = PageMask()
         // The executor is held.
         var claimed = direct
+        var unneeded = UnneededPages(pager: self)
         let pages = first...first + UInt64(count - 1)
         let number = direct ? beginDirectWrite(pages) : 0
         for index in 0..<count {
@@ -43,7 +69,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             let outcome = transition(page, .returned(client, dirty: dirty, keepsCopy: keepsCopy),
                                      context(direct: direct && index < PageMask.pages), address)
             if outcome.effects.refusal != .none { refuse(outcome.effects.refusal, page, client) }
-            if outcome.effects.data == .discard { freePages(address, 1) }
+            if outcome.effects.data == .discard { unneeded.add(address) }
             switch outcome.effects.action {
             case .write: writes.insert(index)
             case .none: break
@@ -58,6 +84,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             }
         }
         takenIn()
+        unneeded.giveBack()
         if direct {
             inCallback(.write, pages) { callback in
                 callback.pointee.directNumber = number
@@ -98,12 +125,18 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let page = first + UInt64(run.lowerBound)
         let address = data + vm_address_t(UInt64(run.lowerBound) << pointee.pageShift)
         var writer = WriteRun(pager: self, page: page, address: address, count: run.count)
+        var unneeded = UnneededPages(pager: self)
         for index in 0..<run.count {
             let code = writer.writeNext(callback)
             let outcome = transition(page + UInt64(index), .writeDone(code: code), context())
-            follow(.write, advance(
-                page + UInt64(index), outcome, address + vm_address_t(UInt64(index) << pointee.pageShift)))
+            let written = address + vm_address_t(UInt64(index) << pointee.pageShift)
+            if outcome.effects.action == .none && outcome.effects.data == .discard {
+                unneeded.add(written)
+            } else {
+                follow(.write, advance(page + UInt64(index), outcome, written))
+            }
         }
+        unneeded.giveBack()
     }
 
     /// Versions wait. If nobody writes them, do so; if there are very many, wait until there are fewer: a kernel that

@@ -114,11 +114,14 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         var version = locked.pointee.garbage
         locked.pointee.garbage = nil
         pointee.monitor.unlock()
+        if version == nil { return }
+        var unneeded = UnneededPages(pager: self)
         while let old = version {
             version = old.pointee.next
-            freePages(old.pointee.address, 1)
+            unneeded.add(old.pointee.address)
             Memory.free(old)
         }
+        unneeded.giveBack()
     }
 
     /// The newest version of a held page, with a reference, so that it can be sent whatever becomes of it. Locked.
@@ -209,7 +212,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                 callback.pointee.pages = current.pointee.page...last.pointee.page
                 current.pointee.next = nil
                 let code = run.writeNext(callback)
-                let next = finishVersion(current, code)
+                let next = finishVersions(current, code, &run, callback)
                 // Where the rest is written already, but not told, what follows must not wait for it.
                 if callback.pointee.rest == nil || callback.pointee.mayLeaveRest {
                     follow(.write, next)
@@ -220,18 +223,39 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
     }
 
-    /// The version was written (or not): tell the page, wake who waits for the store. Returns what the page needs next.
-    private func finishVersion(_ version: JobPointer, _ code: Int32) -> NextCall? {
-        let page = version.pointee.page
+    /// The version was written (or not): tells the page, wakes who waits for the store. Those behind it that were written by the same call are
+    /// told in the same hold of the lock, up to a page that needs something done. Returns what that page needs next.
+    private func finishVersions(_ first: JobPointer, _ firstCode: Int32, _ run: inout WriteRun,
+                                _ callback: CallbackPointer) -> NextCall? {
+        var version = first, code = firstCode
         pointee.monitor.lock()
+        while true {
+            let page = version.pointee.page
+            let outcome = finishLocked(version, code)
+            let isDue = outcome.map { $0.effects.action != .none || $0.effects.refusal != .none } ?? false
+            guard !isDue, run.isNextWritten, let next = callback.pointee.rest else {
+                pointee.monitor.wakeAll()
+                unlock()
+                return isDue ? outcome.flatMap { advance(page, $0, 0) } : nil
+            }
+            callback.pointee.rest = next.pointee.next
+            callback.pointee.pages = next.pointee.page...callback.pointee.pages.upperBound
+            next.pointee.next = nil
+            version = next
+            code = run.writeNext(callback)
+        }
+    }
+
+    /// What follows for the page. Locked.
+    private func finishLocked(_ version: JobPointer, _ code: Int32) -> Outcome? {
         version.pointee.state = .finished
         version.pointee.code = code
         locked.pointee.versions.end(version)
         var outcome: Outcome?
-        if version.pointee.isNewest { outcome = transitionLocked(page, .writtenBack(code: code), context()) }
+        if version.pointee.isNewest {
+            outcome = transitionLocked(version.pointee.page, .writtenBack(code: code), context())
+        }
         releaseVersionLocked(version)
-        pointee.monitor.wakeAll()
-        unlock()
-        return outcome.flatMap { advance(page, $0, 0) }
+        return outcome
     }
 }

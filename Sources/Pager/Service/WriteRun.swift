@@ -24,6 +24,9 @@ struct WriteRun {
         self.count = count
     }
 
+    /// Whether `writeNext` only reports what is written already.
+    var isNextWritten: Bool { done < written }
+
     /// Writes at least the next page. Returns its errno, or 0.
     mutating func writeNext(_ callback: CallbackPointer) -> Int32 {
         callback.pointee.mayLeaveRest = false
