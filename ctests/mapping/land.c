@@ -28,13 +28,18 @@ void catch_signals(void)
     sigaction(SIGSEGV, &action, NULL);
 }
 
-static int touch(memory where, bool write, unsigned char *byte)
+enum kind { READ, WRITE, CLAIM };
+
+static int touch(memory where, enum kind kind, unsigned char *byte)
 {
+    static volatile unsigned char nothing;      /* so that the compiler does not see that it is nothing */
     int caught = sigsetjmp(escape, 1);
     if (caught == 0) {
         armed = 1;
-        if (write)
+        if (kind == WRITE)
             __atomic_store_n(where, *byte, __ATOMIC_RELAXED);
+        else if (kind == CLAIM)
+            __atomic_fetch_or(where, nothing, __ATOMIC_SEQ_CST);
         else
             *byte = __atomic_load_n(where, __ATOMIC_RELAXED);
     }
@@ -44,8 +49,9 @@ static int touch(memory where, bool write, unsigned char *byte)
     return caught;
 }
 
-int touch_read(memory where, unsigned char *byte) { return touch(where, false, byte); }
-int touch_write(memory where, unsigned char byte) { return touch(where, true, &byte); }
+int touch_read(memory where, unsigned char *byte) { return touch(where, READ, byte); }
+int touch_write(memory where, unsigned char byte) { return touch(where, WRITE, &byte); }
+int touch_claim(memory where) { return touch(where, CLAIM, NULL); }
 
 unsigned char peek(memory where)
 {
@@ -59,7 +65,7 @@ void poke(memory where, unsigned char byte) { assert_int_equal(touch_write(where
 static int run_touch(void *argument)
 {
     struct touch *touch_ = argument;
-    int result = touch(touch_->where, touch_->write, &touch_->byte);
+    int result = touch(touch_->where, touch_->write ? WRITE : READ, &touch_->byte);
     touch_->address = touch_address;
     return result;
 }

@@ -43,6 +43,8 @@ void catch_signals(void);
 /* Touch a byte.  0, or the signal that it caused (then touch_address is si_addr, and the error is forgotten: mk_error_taken).  */
 int touch_read(memory, unsigned char *byte);
 int touch_write(memory, unsigned char byte);
+/* A write that changes nothing.  */
+int touch_claim(memory);
 extern _Thread_local void *touch_address;
 unsigned char peek(memory);             /* touch_read that must succeed */
 void poke(memory, unsigned char byte);

@@ -249,6 +249,38 @@ void world_close(struct world *world)
     free(store);
 }
 
+int world_cleared(struct world *world)
+{
+    pthread_mutex_lock(&world->store->lock);
+    int count = world->store->cleared;
+    pthread_mutex_unlock(&world->store->lock);
+    return count;
+}
+
+void world_wait_cleared(struct world *world)
+{
+    pthread_mutex_lock(&world->store->lock);
+    while (!world->store->cleared)
+        wait_changed(world->store, "a pager never ends");
+    pthread_mutex_unlock(&world->store->lock);
+}
+
+void world_close_ended(struct world *world)
+{
+    struct user_pager_info *store = world->store;
+    world_wait_cleared(world);
+    pager_stop_workers(world->requests);
+    assert_int_equal(store->cleared, 1);
+    assert_int_equal(ports_destroy_bucket(world->bucket), 0);
+    assert_int_equal(hostmach_port_count(), world->ports_before);
+    assert_int_equal(count_rights(), world->rights_before);
+    assert_int_equal(hostmach_vm_bytes(), world->bytes_before);
+    pthread_mutex_destroy(&store->lock);
+    pthread_cond_destroy(&store->changed);
+    free(store->data);
+    free(store);
+}
+
 /* ---- The store ---- */
 
 unsigned char store_byte(struct world *world, size_t page)
@@ -458,6 +490,31 @@ int task_end(struct task *task)
         hang("a call does not return");
     join(task->thread);
     return task->result;
+}
+
+/* ---- Inhibition ---- */
+
+int world_inhibit(struct world *world)
+{
+    int error = pager_inhibit_workers(world->requests);
+    if (error)
+        return error;
+    /* No callback runs now.  */
+    pthread_mutex_lock(&world->store->lock);
+    int running = world->store->running;
+    pthread_mutex_unlock(&world->store->lock);
+    return running ? -1 : 0;
+}
+
+static int inhibit(void *world) { return world_inhibit(world); }
+
+struct task *world_begin_inhibition(struct task tasks[2], struct world *world)
+{
+    task_begin(&tasks[0], inhibit, world);
+    task_begin(&tasks[1], inhibit, world);
+    struct task *busy = task_first(&tasks[0], &tasks[1]);
+    assert_int_equal(task_end(busy), EBUSY);
+    return busy == &tasks[0] ? &tasks[1] : &tasks[0];
 }
 
 /* ---- Several kernels ---- */

@@ -85,6 +85,11 @@ void world_join(struct world *, struct world *first, size_t pages, boolean_t not
 /* Shut the pager down, drop it, stop the workers; check that the clean routine ran once, that nothing is left of ports, rights
    and memory, and that callbacks never overlapped on a page.  Kernels must be destroyed before.  */
 void world_close(struct world *);
+/* For a pager that ends by itself: whether pager_clear_user_data has run; wait for that; and then the same as world_close, without
+   a shutdown.  The test has given up its reference and its send right.  */
+int world_cleared(struct world *);
+void world_wait_cleared(struct world *);
+void world_close_ended(struct world *);
 
 /* The store's page: its first byte; set all its bytes.  */
 unsigned char store_byte(struct world *, size_t page);
@@ -144,6 +149,11 @@ int task_waits(struct task *);
 struct task *task_first(struct task *, struct task *);
 /* Wait for its end and get what it returned.  A hang ends the test.  */
 int task_end(struct task *);
+
+/* pager_inhibit_workers; -1 if it returns while a callback of this world runs.  */
+int world_inhibit(struct world *);
+/* Two threads inhibit: when one has got EBUSY, the other has begun.  Returns the other.  */
+struct task *world_begin_inhibition(struct task tasks[2], struct world *);
 
 /* A world with so many kernels, "A", "B" ...: kernel i has mapped the pager as client i.  */
 struct cast {

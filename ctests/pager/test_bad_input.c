@@ -352,71 +352,6 @@ static void test_last_page_of_all(void **state)
     pair_close(&p);
 }
 
-/* "A callback that returns success without a buffer or an unaligned one": all who wait get an error, the next read counts.  */
-static void test_callback_without_a_buffer(void **state)
-{
-    (void) state;
-    for (int kind = 1; kind <= 2; kind++) {
-        struct pair p;
-        pair_open(&p);
-        store_close_gate(&p.world, CALL_READ);
-        p.world.store->bad_buffer = kind;
-        assert_int_equal(sk_request(p.bad, page_offset(5), VM_PROT_READ), 0);
-        assert_int_equal(sk_request(p.good, page_offset(5), VM_PROT_READ), 0);
-        world_fence(&p.world);
-        store_open_gate(&p.world, CALL_READ);
-        assert_int_equal(sk_wait_page(p.bad, page_offset(5), SK_WANT_SETTLED, 0), 0);
-        assert_int_equal(sk_wait_page(p.good, page_offset(5), SK_WANT_SETTLED, 0), 0);
-        assert_int_equal(sk_page_state(p.bad, page_offset(5)).last_error, EIO);
-        assert_int_equal(sk_page_state(p.good, page_offset(5)).last_error, EIO);
-        assert_int_equal(pager_get_error(p.world.pager, page_offset(5)), EIO);
-        check_refused(&p, 1);
-        unsigned char byte;
-        assert_int_equal(kernel_read(p.good, 5, &byte), 0);
-        assert_int_equal(byte, 6);
-        assert_int_equal(pager_get_error(p.world.pager, page_offset(5)), 0);
-        pair_close(&p);
-    }
-}
-
-/* "An unknown error code" survives as it is, from each callback.  */
-static void test_unknown_error_codes(void **state)
-{
-    (void) state;
-    static const int codes[] = { 1, 12345, -1, INT_MIN, INT_MAX, 0x40000005, EIO, ENOSPC, EDQUOT };
-    struct pair p;
-    pair_open(&p);
-    unsigned char byte;
-    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
-        store_fail(&p.world, CALL_READ, codes[i], 1);
-        assert_int_equal(kernel_read(p.bad, 6, &byte), codes[i]);
-        assert_int_equal(pager_get_error(p.world.pager, page_offset(6)), codes[i]);
-        assert_int_equal(kernel_read(p.good, 6, &byte), 0);
-        assert_int_equal(pager_get_error(p.world.pager, page_offset(6)), 0);
-        pager_flush_some(p.world.pager, page_offset(6), 4096, 1);
-
-        size_t page = 100 + i;
-        assert_int_equal(kernel_write(p.bad, page, 70), 0);
-        store_fail(&p.world, CALL_WRITE, codes[i], 1);
-        pager_return_some(p.world.pager, page_offset(page), 4096, 1);
-        assert_int_equal(pager_get_error(p.world.pager, page_offset(page)), codes[i]);
-        assert_int_equal(kernel_read(p.good, page, &byte), codes[i]);
-        assert_int_equal(kernel_write(p.bad, page, 70), codes[i]);
-        check_refused(&p, 0);
-
-        store_write_lock(&p.world, 1);
-        assert_int_equal(kernel_read(p.bad, 8, &byte), 0);
-        store_write_lock(&p.world, 0);
-        store_fail(&p.world, CALL_UNLOCK, codes[i], 1);
-        assert_int_equal(kernel_write(p.bad, 8, 80), codes[i]);
-        assert_int_equal(kernel_write(p.bad, 8, 80), 0);
-        pager_flush_some(p.world.pager, page_offset(8), 4096, 1);
-    }
-    /* The word has room for three codes, the others are in a descriptor each.  */
-    assert_int_equal(world_statistics(&p.world).descriptors, 6);
-    pair_close(&p);
-}
-
 /* "A kernel that never answers": others go on with other pages; pager_shutdown gives it up.  */
 static void test_kernel_that_never_answers(void **state)
 {
@@ -546,8 +481,6 @@ int main(void)
         cmocka_unit_test(test_return_of_pages_some_of_which_are_held),
         cmocka_unit_test(test_refusals_are_logged_once),
         cmocka_unit_test(test_last_page_of_all),
-        cmocka_unit_test(test_callback_without_a_buffer),
-        cmocka_unit_test(test_unknown_error_codes),
         cmocka_unit_test(test_kernel_that_never_answers),
         cmocka_unit_test(test_given_up_client_is_refused),
         cmocka_unit_test(test_bad_calls),

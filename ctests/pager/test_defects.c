@@ -28,68 +28,6 @@ static void test_second_client_is_served(void **state)
     world_close(&world);
 }
 
-/* "pager_get_error ... index[es] the page map past its end"  */
-static void test_get_error_beyond_the_map(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 8, 0);
-    static const vm_address_t addresses[] = { 0, 4096 * 1024, (vm_address_t) 1 << 40, (vm_address_t) 1 << 63, -4096, -1 };
-    sk_kernel *kernel = sk_kernel_create("A");
-    sk_object *object = NULL;
-    for (int touched = 0; touched < 2; touched++) {
-        for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++) {
-            assert_int_equal(pager_get_error(world.pager, addresses[i]), 0);
-            assert_int_equal(pager_page_word(world.pager, addresses[i] & -(vm_address_t) vm_page_size) != 0, touched && i == 0);
-        }
-        if (!touched) {
-            unsigned char byte;
-            object = sk_map(kernel, world.port);
-            store_fail(&world, CALL_READ, EIO, 1);
-            assert_int_equal(kernel_read(object, 2, &byte), EIO);
-            assert_int_equal(kernel_read(object, 0, &byte), 0);
-        }
-    }
-    assert_int_equal(pager_get_error(world.pager, page_offset(3) - 1), EIO);
-    assert_int_equal(pager_get_error(world.pager, page_offset(3)), 0);
-    sk_kernel_destroy(kernel);
-    world_close(&world);
-}
-
-/* "... and the flush path index the page map past its end"  */
-static void test_flush_beyond_the_map(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 8, 0);
-    sk_kernel *kernel = sk_kernel_create("A");
-    sk_object *object = sk_map(kernel, world.port);
-    assert_int_equal(kernel_write(object, 7, 70), 0);
-    uint64_t bytes = world_statistics(&world).map_bytes;
-    static const struct { vm_address_t start; vm_size_t length; } ranges[] = {
-        { (vm_address_t) 1 << 20, 1 << 20 }, { (vm_address_t) 1 << 52, 5 }, { -4096, 4096 }, { -1, 1 }, { -4096, -1 },
-        { 1 << 20, -1 }, { 8 * 4096, 0 },
-    };
-    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
-        pager_sync_some(world.pager, ranges[i].start, ranges[i].length, 1);
-        pager_return_some(world.pager, ranges[i].start, ranges[i].length, 1);
-        pager_flush_some(world.pager, ranges[i].start, ranges[i].length, 1);
-        pager_flush_some(world.pager, ranges[i].start, ranges[i].length, 0);
-    }
-    /* The page before them is still there, and its range may reach beyond the end of everything.  */
-    assert_int_equal(kernel_byte(object, 7), 70);
-    pager_return_some(world.pager, page_offset(7), (vm_size_t) -1, 1);
-    assert_int_equal(store_byte(&world, 7), 70);
-    assert_int_equal(sk_resident(object), 0);
-    assert_int_equal(kernel_write(object, 7, 71), 0);
-    pager_return_some(world.pager, 0, (vm_size_t) -1, 1);
-    assert_int_equal(store_byte(&world, 7), 71);
-    assert_int_equal(world_statistics(&world).map_bytes, bytes);
-    assert_int_equal(sk_violations(object), 0);
-    sk_kernel_destroy(kernel);
-    world_close(&world);
-}
-
 /* "a pointer into the page map is kept across an unlocked write while the map may be reallocated"  */
 static void test_map_grows_during_a_write(void **state)
 {
@@ -147,44 +85,6 @@ static void test_map_that_cannot_grow_answers(void **state)
     sk_kernel_destroy(a);
     sk_kernel_destroy(b);
     world_close(&world);
-}
-
-/* "after a write, waiting data is supplied as not precious although eviction notices were asked for"  */
-static void test_waiting_data_is_precious_after_a_write(void **state)
-{
-    (void) state;
-    for (int others = 0; others < 2; others++) {
-        struct world world;
-        world_open(&world, 8, 1);
-        sk_kernel *a = sk_kernel_create("A"), *b = sk_kernel_create("B");
-        sk_object *x = sk_map(a, world.port), *y = others ? sk_map(b, world.port) : x;
-        assert_int_equal(kernel_write(x, 4, 44), 0);
-        store_close_gate(&world, CALL_WRITE);
-        assert_int_equal(sk_evict(x, page_offset(4)), 0);
-        store_wait_gate(&world, CALL_WRITE, 1);
-        assert_int_equal(sk_request(y, page_offset(4), VM_PROT_READ), 0);
-        if (others)
-            /* From the write-back: the data need not wait for the disk.  */
-            assert_int_equal(sk_wait_page(y, page_offset(4), SK_WANT_READABLE, 0), 0);
-        /* The request is taken in before the write ends: somebody waits, or has been answered.  */
-        while (!others && !(pager_page_word(world.pager, page_offset(4)) & 0x1fffe00))
-            sched_yield();
-        store_open_gate(&world, CALL_WRITE);
-        assert_int_equal(sk_wait_page(y, page_offset(4), SK_WANT_READABLE, 0), 0);
-        assert_int_equal(kernel_byte(y, 4), 44);
-        struct sk_message supply;
-        assert_int_equal(sk_last_message(y, SK_DATA_SUPPLY, &supply), 0);
-        assert_true(supply.precious);
-        world_settle(&world);
-        assert_int_equal(store_byte(&world, 4), 44);
-        assert_int_equal(store_count(&world, CALL_EVICT), 0);
-        assert_int_equal(sk_evict(y, page_offset(4)), 0);
-        store_wait_count(&world, CALL_EVICT, 1);
-        assert_int_equal(store_count(&world, CALL_READ), 1);
-        sk_kernel_destroy(a);
-        sk_kernel_destroy(b);
-        world_close(&world);
-    }
 }
 
 enum { MOST_PAGES = 256 };
@@ -407,34 +307,6 @@ static void test_drop_right_after_shutdown(void **state)
     world_close(&base);
 }
 
-/* "one object's requests never overlap, so one disk has one read in flight": not unless the translator opts in.  */
-static void test_reads_in_flight(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 16, 0);
-    sk_kernel *kernel = sk_kernel_create("A");
-    sk_object *object = sk_map(kernel, world.port);
-    assert_int_equal(pager_set_concurrent_reads(world.pager, 0), EINVAL);
-    assert_int_equal(pager_set_concurrent_reads(world.pager, 65), EINVAL);
-    for (int count = 1; count <= 4; count += 3) {
-        assert_int_equal(pager_set_concurrent_reads(world.pager, count), 0);
-        store_close_gate(&world, CALL_READ);
-        size_t first = count == 1 ? 0 : 8;
-        for (size_t i = 0; i < 8; i++)
-            assert_int_equal(sk_request(object, page_offset(first + i), VM_PROT_READ), 0);
-        store_wait_gate(&world, CALL_READ, count);
-        world_fence(&world);
-        assert_int_equal(world.store->waiting[CALL_READ], count);
-        store_open_gate(&world, CALL_READ);
-        for (size_t i = 0; i < 8; i++)
-            assert_int_equal(sk_wait_page(object, page_offset(first + i), SK_WANT_READABLE, 0), 0);
-        assert_int_equal(world.store->max_reads, count);
-    }
-    sk_kernel_destroy(kernel);
-    world_close(&world);
-}
-
 enum { OBJECTS_MAX = 80, WORKERS_MAX = 64 };
 
 static void sync_other(struct user_pager_info *store, enum call call, vm_offset_t page)
@@ -509,18 +381,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_second_client_is_served),
-        cmocka_unit_test(test_get_error_beyond_the_map),
-        cmocka_unit_test(test_flush_beyond_the_map),
         cmocka_unit_test(test_map_grows_during_a_write),
         cmocka_unit_test(test_map_that_cannot_grow_answers),
-        cmocka_unit_test(test_waiting_data_is_precious_after_a_write),
         cmocka_unit_test(test_returns_of_many_pages),
         cmocka_unit_test(test_requests_of_many_pages),
         cmocka_unit_test(test_unlock_fails_when_the_page_has_moved),
         cmocka_unit_test(test_unlock_without_need),
         cmocka_unit_test(test_shutdown_loses_nothing_requested_in_between),
         cmocka_unit_test(test_drop_right_after_shutdown),
-        cmocka_unit_test(test_reads_in_flight),
         cmocka_unit_test(test_waiting_in_10_callbacks),
         cmocka_unit_test(test_waiting_in_40_callbacks),
         cmocka_unit_test(test_waiting_in_80_callbacks),

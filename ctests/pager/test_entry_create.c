@@ -10,45 +10,12 @@
 
 /* ---- What happens without world_close ---- */
 
-static void wait_cleared(struct user_pager_info *store)
-{
-    pthread_mutex_lock(&store->lock);
-    while (!store->cleared) {
-        struct timespec end;
-        clock_gettime(CLOCK_REALTIME, &end);
-        end.tv_sec += 30;
-        assert_int_not_equal(pthread_cond_timedwait(&store->changed, &store->lock, &end), ETIMEDOUT);
-    }
-    pthread_mutex_unlock(&store->lock);
-}
-
-static int cleared(struct world *world)
-{
-    pthread_mutex_lock(&world->store->lock);
-    int count = world->store->cleared;
-    pthread_mutex_unlock(&world->store->lock);
-    return count;
-}
-
 static void free_store(struct user_pager_info *store)
 {
     pthread_mutex_destroy(&store->lock);
     pthread_cond_destroy(&store->changed);
     free(store->data);
     free(store);
-}
-
-/* The pager ends by itself: wait for that, and check that nothing is left.  */
-static void close_ended(struct world *world)
-{
-    wait_cleared(world->store);
-    pager_stop_workers(world->requests);
-    assert_int_equal(world->store->cleared, 1);
-    assert_int_equal(ports_destroy_bucket(world->bucket), 0);
-    assert_int_equal(hostmach_port_count(), world->ports_before);
-    assert_int_equal(hostmach_list_rights(hostmach_task_main(), NULL, 0), world->rights_before);
-    assert_int_equal(hostmach_vm_bytes(), world->bytes_before);
-    free_store(world->store);
 }
 
 static mach_port_type_t type_of(mach_port_t name)
@@ -100,26 +67,6 @@ static void test_create_gives_a_port_and_one_reference(void **state)
     world_close(&world);
 }
 
-/* Attributes given to pager_create are told to clients in memory_object_ready (section 3).  */
-static void test_create_attributes_are_told(void **state)
-{
-    (void) state;
-    for (int i = 0; i < 2; i++) {
-        struct world world;
-        world_open_with(&world, 4, i, i ? MEMORY_OBJECT_COPY_NONE : MEMORY_OBJECT_COPY_DELAY, 0);
-        sk_kernel *kernel = sk_kernel_create("A");
-        sk_object *object = sk_map(kernel, world.port);
-        boolean_t ready, may_cache;
-        memory_object_copy_strategy_t strategy;
-        sk_attributes(object, &ready, &may_cache, &strategy);
-        assert_true(ready);
-        assert_int_equal(may_cache, i);
-        assert_int_equal(strategy, i ? MEMORY_OBJECT_COPY_NONE : MEMORY_OBJECT_COPY_DELAY);
-        sk_kernel_destroy(kernel);
-        world_close(&world);
-    }
-}
-
 /* pager_create_alloc: the translator's data are zeroed, lie in the pager, and are still whole when pager_clear_user_data runs
    (sections 3, and hurd/pager.h).  */
 static void test_create_alloc_data_live_in_the_pager(void **state)
@@ -153,40 +100,6 @@ static void test_create_alloc_data_live_in_the_pager(void **state)
         ports_port_deref(pager);
         assert_int_equal(count, 1);
     }
-    world_close(&world);
-}
-
-/* A pager of pager_create_alloc serves like any other (section 3).  */
-static void test_create_alloc_serves(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 4, 0);
-    struct pager *pager = pager_create_alloc(sizeof(struct user_pager_info), world.bucket, 0, MEMORY_OBJECT_COPY_DELAY, 0);
-    struct user_pager_info *store = pager_get_upi(pager);
-    store->pages = 2;
-    store->data = calloc(2, vm_page_size);
-    unsigned char *data = store->data;
-    int count = 0;
-    store->cleared_too = &count;
-    pthread_mutex_init(&store->lock, NULL);
-    pthread_cond_init(&store->changed, NULL);
-    mach_port_t port = ports_get_send_right(pager);
-    sk_kernel *kernel = sk_kernel_create("A");
-    sk_object *object = sk_map(kernel, port);
-    unsigned char byte = 9;
-    assert_int_equal(kernel_read(object, 1, &byte), 0);
-    assert_int_equal(byte, 0);
-    assert_int_equal(kernel_write(object, 1, 33), 0);
-    assert_int_equal(sk_terminate(object), 0);
-    sk_kernel_destroy(kernel);
-    pager_shutdown(pager);
-    assert_int_equal(data[vm_page_size], 33);
-    mach_port_deallocate(mach_task_self(), port);
-    ports_port_deref(pager);
-    world_settle(&world);
-    assert_int_equal(count, 1);
-    free(data);
     world_close(&world);
 }
 
@@ -260,37 +173,6 @@ static void test_create_without_memory_fails(void **state)
     world_close(&world);
 }
 
-/* Several pagers live in one bucket; each serves its own pages, and one ends without the others (section 3).  */
-static void test_several_pagers_in_one_bucket(void **state)
-{
-    (void) state;
-    enum { COUNT = 5 };
-    struct world first, others[COUNT];
-    world_open(&first, 4, 0);
-    sk_kernel *kernel = sk_kernel_create("A");
-    sk_object *objects[COUNT];
-    for (int i = 0; i < COUNT; i++) {
-        world_join(&others[i], &first, 4, 0);
-        store_fill(&others[i], 0, (unsigned char) (100 + i));
-        objects[i] = sk_map(kernel, others[i].port);
-        for (int k = 0; k < i; k++)
-            assert_int_not_equal(others[k].port, others[i].port);
-    }
-    unsigned char byte;
-    for (int i = 0; i < COUNT; i++) {
-        assert_int_equal(kernel_read(objects[i], 0, &byte), 0);
-        assert_int_equal(byte, 100 + i);
-        assert_int_equal(store_count(&others[i], CALL_READ), 1);
-    }
-    world_close(&others[COUNT - 1]);
-    for (int i = 0; i < COUNT - 1; i++)
-        assert_int_equal(kernel_write(objects[i], 1, (unsigned char) i), 0);
-    sk_kernel_destroy(kernel);
-    for (int i = COUNT - 2; i >= 0; i--)
-        world_close(&others[i]);
-    world_close(&first);
-}
-
 /* ---- The port ---- */
 
 /* pager_get_port returns a name for a receive right; the caller makes a send right (section 3).  */
@@ -324,66 +206,6 @@ static void test_get_port_names_a_receive_right(void **state)
     world_settle(&world);
     assert_int_equal(store->cleared, 1);
     free_store(store);
-    world_close(&world);
-}
-
-/* The last send right goes: the right's reference goes with it, and the object ends if it was the last one; what its kernel had written
-   is in the store by then (section 3: the clean routine runs once, after the last reference went).  */
-static void test_no_senders_ends_the_pager(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 4, 0);
-    ports_port_deref(world.pager);
-    sk_kernel *kernel = sk_kernel_create("A");
-    sk_object *object = sk_map(kernel, world.port);
-    mach_port_deallocate(mach_task_self(), world.port);
-    /* The kernel has a send right: the object lives.  */
-    world_settle(&world);
-    assert_int_equal(cleared(&world), 0);
-    assert_int_equal(kernel_write(object, 2, 55), 0);
-    assert_int_equal(sk_terminate(object), 0);
-    wait_cleared(world.store);
-    assert_int_equal(store_byte(&world, 2), 55);
-    sk_kernel_destroy(kernel);
-    close_ended(&world);
-}
-
-/* The same when the kernel dies: what it had is lost, but the object ends.  */
-static void test_no_senders_after_a_crash_ends_the_pager(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 4, 1);
-    ports_port_deref(world.pager);
-    sk_kernel *kernel = sk_kernel_create("A");
-    sk_object *object = sk_map(kernel, world.port);
-    mach_port_deallocate(mach_task_self(), world.port);
-    assert_int_equal(kernel_write(object, 2, 55), 0);
-    sk_kernel_kill(kernel);
-    wait_cleared(world.store);
-    sk_kernel_destroy(kernel);
-    close_ended(&world);
-}
-
-/* A reference keeps the pager when no send right is left, and a new right can be made (section 3: get_send_right works on it).  */
-static void test_reference_outlives_the_senders(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 4, 0);
-    mach_port_deallocate(mach_task_self(), world.port);
-    world_settle(&world);
-    assert_int_equal(hard_references(world.pager), 1);
-    assert_int_equal(cleared(&world), 0);
-    world.port = ports_get_send_right(world.pager);
-    assert_true(MACH_PORT_VALID(world.port));
-    sk_kernel *kernel = sk_kernel_create("A");
-    sk_object *object = sk_map(kernel, world.port);
-    unsigned char byte;
-    assert_int_equal(kernel_read(object, 3, &byte), 0);
-    assert_int_equal(byte, 4);
-    sk_kernel_destroy(kernel);
     world_close(&world);
 }
 
@@ -503,9 +325,9 @@ static void test_ro_port_is_a_read_only_proxy(void **state)
     mach_port_deallocate(mach_task_self(), world.port);
     ports_port_deref(world.pager);
     world_settle(&world);
-    assert_int_equal(cleared(&world), 0);
+    assert_int_equal(world_cleared(&world), 0);
     mach_port_deallocate(mach_task_self(), proxy);
-    close_ended(&world);
+    world_close_ended(&world);
 }
 
 /* No receive right any more: no proxy, and errno says so.  */
@@ -553,53 +375,20 @@ static void test_ro_port_without_memory_fails(void **state)
     world_close(&world);
 }
 
-/* ---- pager_get_error ---- */
-
-/* The last error of the page that holds the address; any code, unchanged; cleared by a read that succeeds (sections 2 and 3).  */
-static void test_get_error_is_the_last_of_its_page(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 4, 0);
-    sk_kernel *kernel = sk_kernel_create("A");
-    sk_object *object = sk_map(kernel, world.port);
-    static const int codes[] = { EIO, ENOSPC, EDQUOT, EACCES, 0x40000005, -1, 1 };
-    unsigned char byte;
-    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
-        store_fail(&world, CALL_READ, codes[i], 1);
-        assert_int_equal(kernel_read(object, 1, &byte), codes[i]);
-        assert_int_equal(pager_get_error(world.pager, page_offset(1)), codes[i]);
-        assert_int_equal(pager_get_error(world.pager, page_offset(2) - 1), codes[i]);
-        assert_int_equal(pager_get_error(world.pager, page_offset(1) - 1), 0);
-        assert_int_equal(pager_get_error(world.pager, page_offset(2)), 0);
-    }
-    assert_int_equal(kernel_read(object, 1, &byte), 0);
-    assert_int_equal(pager_get_error(world.pager, page_offset(1)), 0);
-    sk_kernel_destroy(kernel);
-    world_close(&world);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create_gives_a_port_and_one_reference),
-        cmocka_unit_test(test_create_attributes_are_told),
         cmocka_unit_test(test_create_alloc_data_live_in_the_pager),
-        cmocka_unit_test(test_create_alloc_serves),
         cmocka_unit_test(test_create_without_bucket_fails),
         cmocka_unit_test(test_create_without_memory_fails),
-        cmocka_unit_test(test_several_pagers_in_one_bucket),
         cmocka_unit_test(test_get_port_names_a_receive_right),
-        cmocka_unit_test(test_no_senders_ends_the_pager),
-        cmocka_unit_test(test_no_senders_after_a_crash_ends_the_pager),
-        cmocka_unit_test(test_reference_outlives_the_senders),
         cmocka_unit_test(test_clear_user_data_once_after_the_last_reference),
         cmocka_unit_test(test_weak_references_and_dropweak),
         cmocka_unit_test(test_clear_user_data_once_from_many_threads),
         cmocka_unit_test(test_ro_port_is_a_read_only_proxy),
         cmocka_unit_test(test_ro_port_after_shutdown_fails),
         cmocka_unit_test(test_ro_port_without_memory_fails),
-        cmocka_unit_test(test_get_error_is_the_last_of_its_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

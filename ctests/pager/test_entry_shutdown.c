@@ -51,97 +51,6 @@ static int change(void *world)
     return 0;
 }
 
-static mach_port_type_t type_of(mach_port_t name)
-{
-    mach_port_type_t type = 0;
-    return mach_port_type(mach_task_self(), name, &type) == KERN_SUCCESS ? type : 0;
-}
-
-/* ---- What comes home ---- */
-
-/* Everything is written back and taken, from every client; the receive right is dead (section 3).  */
-static void test_shutdown_writes_back_and_takes_everything(void **state)
-{
-    (void) state;
-    for (int kernels = 1; kernels <= 2; kernels++) {
-        struct scene scene;
-        scene_open(&scene, 100, kernels, 0);
-        unsigned char byte;
-        for (size_t i = 0; i < 100; i += 3) {
-            assert_int_equal(kernel_write(scene.x, i, 200), 0);
-            assert_int_equal(kernel_read(kernels > 1 ? scene.y : scene.x, i + (i < 99), &byte), 0);
-        }
-        pager_shutdown(scene.world.pager);
-        for (size_t i = 0; i < 100; i++)
-            assert_int_equal(store_byte(&scene.world, i), i % 3 == 0 ? 200 : i + 1);
-        assert_int_equal(sk_resident(scene.x), 0);
-        if (kernels > 1)
-            assert_int_equal(sk_resident(scene.y), 0);
-        struct pager_page_census census;
-        pager_take_census(scene.world.pager, &census);
-        assert_int_equal(census.readers + census.writers + census.busy + census.held, 0);
-        assert_true(type_of(scene.world.port) & MACH_PORT_TYPE_DEAD_NAME);
-        assert_int_equal(pager_get_port(scene.world.pager), MACH_PORT_NULL);
-        /* The caller's reference stays; nobody can map it any more.  */
-        assert_ptr_equal(pager_get_upi(scene.world.pager), scene.world.store);
-        assert_int_equal(scene.world.store->cleared, 0);
-        sk_kernel *c = sk_kernel_create("C");
-        assert_int_not_equal(sk_wait_ready(sk_map_async(c, scene.world.port), 0), 0);
-        sk_kernel_destroy(c);
-        scene_close(&scene);
-    }
-}
-
-/* With notices of evictions: one for each page (section 3).  */
-static void test_shutdown_tells_evictions(void **state)
-{
-    (void) state;
-    for (int kernels = 1; kernels <= 2; kernels++) {
-        struct scene scene;
-        scene_open(&scene, 8, kernels, 1);
-        unsigned char byte;
-        for (size_t i = 0; i < 8; i++) {
-            assert_int_equal(kernel_read(scene.x, i, &byte), 0);
-            if (kernels > 1)
-                assert_int_equal(kernel_read(scene.y, i, &byte), 0);
-        }
-        assert_int_equal(kernel_write(scene.x, 3, 50), 0);
-        pager_shutdown(scene.world.pager);
-        assert_int_equal(store_count(&scene.world, CALL_EVICT), 8);
-        assert_int_equal(store_byte(&scene.world, 3), 50);
-        scene_close(&scene);
-    }
-}
-
-/* It waits for writes under way, and what fails to be written is not tried for ever (sections 3 and 4, R11).  */
-static void test_shutdown_waits_for_writes(void **state)
-{
-    (void) state;
-    for (int kernels = 1; kernels <= 2; kernels++)
-        for (int fails = 0; fails < 2; fails++) {
-            struct scene scene;
-            scene_open(&scene, 8, kernels, 0);
-            assert_int_equal(kernel_write(scene.x, 1, 50), 0);
-            assert_int_equal(kernel_write(scene.x, 2, 51), 0);
-            store_close_gate(&scene.world, CALL_WRITE);
-            if (fails)
-                store_fail(&scene.world, CALL_WRITE, ENOSPC, -1);
-            assert_int_equal(sk_evict(scene.x, page_offset(1)), 0);
-            store_wait_gate(&scene.world, CALL_WRITE, 1);
-            struct task task;
-            task_begin(&task, shut_down, &scene.world);
-            /* It has begun: it asks for page 2.  */
-            assert_int_equal(sk_wait_message(scene.x, SK_LOCK_REQUEST, 1, 0), 0);
-            assert_true(task_waits(&task));
-            store_open_gate(&scene.world, CALL_WRITE);
-            task_end(&task);
-            assert_int_equal(store_byte(&scene.world, 1), fails ? 2 : 50);
-            assert_int_equal(store_byte(&scene.world, 2), fails ? 3 : 51);
-            assert_int_equal(pager_get_error(scene.world.pager, page_offset(1)), fails ? ENOSPC : 0);
-            scene_close(&scene);
-        }
-}
-
 /* ---- Who is refused, and who is answered ---- */
 
 /* A request that comes after the beginning is refused with an error, and not left without an answer; one that came before is
@@ -238,30 +147,6 @@ static void test_shutdown_gives_up_who_does_not_answer(void **state)
     }
 }
 
-/* Patience is for clients: a store that is slower loses nobody's data (hurd/pager.h: a *client* that does not answer is given up).  */
-static void test_shutdown_is_patient_with_the_store(void **state)
-{
-    (void) state;
-    for (int kernels = 1; kernels <= 2; kernels++) {
-        struct scene scene;
-        scene_open(&scene, 8, kernels, 0);
-        for (size_t i = 1; i < 8; i += 2)
-            assert_int_equal(kernel_write(scene.x, i, (unsigned char) (50 + i)), 0);
-        store_close_gate(&scene.world, CALL_WRITE);
-        pager_set_shutdown_patience(scene.world.pager, 1);
-        struct task task;
-        task_begin(&task, shut_down, &scene.world);
-        store_wait_gate(&scene.world, CALL_WRITE, 1);
-        /* Its time is over by far.  */
-        assert_true(task_waits(&task));
-        store_open_gate(&scene.world, CALL_WRITE);
-        task_end(&task);
-        for (size_t i = 1; i < 8; i += 2)
-            assert_int_equal(store_byte(&scene.world, i), 50 + i);
-        scene_close(&scene);
-    }
-}
-
 /* Everybody who waits is woken: pager_sync, pager_change_attributes, for a client that never answers (section 3).  */
 static void test_shutdown_wakes_everybody(void **state)
 {
@@ -288,48 +173,6 @@ static void test_shutdown_wakes_everybody(void **state)
     pager_flush_some(scene.world.pager, 0, 100, 1);
     pager_change_attributes(scene.world.pager, 0, MEMORY_OBJECT_COPY_DELAY, 1);
     sk_release_all(scene.y);
-    scene_close(&scene);
-}
-
-/* A second call waits for the first, a third does nothing; from a thread each (section 3).  */
-static void test_shutdown_twice(void **state)
-{
-    (void) state;
-    struct scene scene;
-    scene_open(&scene, 8, 1, 0);
-    assert_int_equal(kernel_write(scene.x, 1, 50), 0);
-    store_close_gate(&scene.world, CALL_WRITE);
-    struct task tasks[3];
-    for (int i = 0; i < 3; i++)
-        task_begin(&tasks[i], shut_down, &scene.world);
-    store_wait_gate(&scene.world, CALL_WRITE, 1);
-    for (int i = 0; i < 3; i++)
-        assert_true(task_waits(&tasks[i]));
-    store_open_gate(&scene.world, CALL_WRITE);
-    for (int i = 0; i < 3; i++)
-        task_end(&tasks[i]);
-    assert_int_equal(store_byte(&scene.world, 1), 50);
-    pager_shutdown(scene.world.pager);
-    assert_int_equal(scene.world.store->cleared, 0);
-    scene_close(&scene);
-}
-
-/* Nobody has mapped the object, or everybody has gone (R11).  */
-static void test_shutdown_without_clients(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 8, 1);
-    pager_shutdown(world.pager);
-    assert_int_equal(store_count(&world, CALL_EVICT), 0);
-    world_close(&world);
-    struct scene scene;
-    scene_open(&scene, 8, 2, 1);
-    assert_int_equal(kernel_write(scene.x, 1, 50), 0);
-    assert_int_equal(sk_terminate(scene.x), 0);
-    sk_kernel_kill(scene.b);
-    pager_shutdown(scene.world.pager);
-    assert_int_equal(store_byte(&scene.world, 1), 50);
     scene_close(&scene);
 }
 
@@ -385,16 +228,10 @@ static void test_shutdown_while_clients_are_busy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shutdown_writes_back_and_takes_everything),
-        cmocka_unit_test(test_shutdown_tells_evictions),
-        cmocka_unit_test(test_shutdown_waits_for_writes),
         cmocka_unit_test(test_shutdown_answers_every_request),
         cmocka_unit_test(test_shutdown_turns_new_clients_away),
         cmocka_unit_test(test_shutdown_gives_up_who_does_not_answer),
-        cmocka_unit_test(test_shutdown_is_patient_with_the_store),
         cmocka_unit_test(test_shutdown_wakes_everybody),
-        cmocka_unit_test(test_shutdown_twice),
-        cmocka_unit_test(test_shutdown_without_clients),
         cmocka_unit_test(test_shutdown_while_clients_are_busy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

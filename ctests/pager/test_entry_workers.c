@@ -7,79 +7,12 @@
 
 #include "store.h"
 
-static int inhibit(void *argument)
-{
-    struct world *world = argument;
-    int error = pager_inhibit_workers(world->requests);
-    if (error)
-        return error;
-    /* No callback runs now.  */
-    pthread_mutex_lock(&world->store->lock);
-    int running = world->store->running;
-    pthread_mutex_unlock(&world->store->lock);
-    return running ? -1 : 0;
-}
-
-/* Two threads inhibit: when one has got EBUSY, the other has begun.  Returns the other.  */
-static struct task *begin_inhibition(struct task tasks[2], struct world *world)
-{
-    task_begin(&tasks[0], inhibit, world);
-    task_begin(&tasks[1], inhibit, world);
-    struct task *busy = task_first(&tasks[0], &tasks[1]);
-    assert_int_equal(task_end(busy), EBUSY);
-    return busy == &tasks[0] ? &tasks[1] : &tasks[0];
-}
-
 /* ---- Start and stop ---- */
-
-/* Messages that came before there were workers are served by those that come (hurd/pager.h: what waits in the ports stays there).  */
-static void test_start_serves_what_waited(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 8, 0);
-    sk_kernel *kernel = sk_kernel_create("A");
-    sk_object *object = sk_map(kernel, world.port);
-    pager_stop_workers(world.requests);
-    for (size_t i = 0; i < 3; i++)
-        assert_int_equal(sk_request(object, page_offset(i), VM_PROT_READ), 0);
-    assert_int_equal(hostmach_message_count(), 3);
-    assert_int_equal(store_count(&world, CALL_READ), 0);
-    assert_int_equal(pager_start_workers(world.bucket, &world.requests), 0);
-    for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(sk_wait_page(object, page_offset(i), SK_WANT_PRESENT, 0), 0);
-        assert_int_equal(kernel_byte(object, i), i + 1);
-    }
-    sk_kernel_destroy(kernel);
-    world_close(&world);
-}
 
 static int stop(void *world)
 {
     pager_stop_workers(((struct world *) world)->requests);
     return 0;
-}
-
-/* pager_stop_workers returns when all threads have let go: requests that are received are done first (pager/extensions.h).  */
-static void test_stop_finishes_what_was_received(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 8, 0);
-    sk_kernel *kernel = sk_kernel_create("A");
-    sk_object *object = sk_map(kernel, world.port);
-    store_close_gate(&world, CALL_READ);
-    assert_int_equal(sk_request(object, 0, VM_PROT_READ), 0);
-    store_wait_gate(&world, CALL_READ, 1);
-    struct task task;
-    task_begin(&task, stop, &world);
-    assert_true(task_waits(&task));
-    store_open_gate(&world, CALL_READ);
-    assert_int_equal(task_end(&task), 0);
-    assert_int_equal(kernel_byte(object, 0), 1);
-    assert_int_equal(pager_start_workers(world.bucket, &world.requests), 0);
-    sk_kernel_destroy(kernel);
-    world_close(&world);
 }
 
 /* Workers can be started and stopped many times, also while requests come; none is lost.  */
@@ -105,177 +38,6 @@ static void test_stop_and_start_under_load(void **state)
         pager_return(world.pager, 1);
     }
     sk_kernel_destroy(kernel);
-    world_close(&world);
-}
-
-/* Workers that are inhibited can be stopped without being resumed.  */
-static void test_stop_while_inhibited(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 8, 0);
-    assert_int_equal(pager_inhibit_workers(world.requests), 0);
-    pager_stop_workers(world.requests);
-    assert_int_equal(pager_start_workers(world.bucket, &world.requests), 0);
-    sk_kernel *kernel = sk_kernel_create("A");
-    unsigned char byte;
-    assert_int_equal(kernel_read(sk_map(kernel, world.port), 0, &byte), 0);
-    sk_kernel_destroy(kernel);
-    world_close(&world);
-}
-
-/* ---- Inhibition ---- */
-
-/* pager_inhibit_workers returns when all earlier requests are done (section 3), those whose callback runs and those queued behind
-   it alike; EBUSY for a second caller (hurd/pager.h).  */
-static void test_inhibit_waits_for_earlier_requests(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 8, 0);
-    sk_kernel *kernel = sk_kernel_create("A");
-    sk_object *object = sk_map(kernel, world.port);
-    for (int round = 0; round < 5; round++) {
-        store_close_gate(&world, CALL_READ);
-        for (size_t i = 0; i < 5; i++)
-            assert_int_equal(sk_request(object, page_offset(i), VM_PROT_READ), 0);
-        store_wait_gate(&world, CALL_READ, 1);
-        struct task tasks[2], *task = begin_inhibition(tasks, &world);
-        assert_true(round || task_waits(task));
-        assert_false(task_done(task));
-        store_open_gate(&world, CALL_READ);
-        assert_int_equal(task_end(task), 0);
-        /* All five: answered, not only called.  */
-        for (size_t i = 0; i < 5; i++)
-            assert_int_equal(kernel_byte(object, i), i + 1);
-        assert_int_equal(pager_inhibit_workers(world.requests), EBUSY);
-        pager_resume_workers(world.requests);
-        pager_return(world.pager, 1);
-        assert_int_equal(sk_resident(object), 0);
-    }
-    sk_kernel_destroy(kernel);
-    world_close(&world);
-}
-
-/* Inhibited, nothing is served that was sent afterwards; pager_resume_workers goes on with it (section 3).  */
-static void test_inhibited_workers_serve_nothing(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 8, 0);
-    sk_kernel *kernel = sk_kernel_create("A");
-    sk_object *object = sk_map(kernel, world.port);
-    assert_int_equal(pager_inhibit_workers(world.requests), 0);
-    assert_int_equal(sk_request(object, 0, VM_PROT_READ), 0);
-    assert_int_equal(sk_request(object, page_offset(1), VM_PROT_READ), 0);
-    assert_int_equal(sk_wait_page(object, 0, SK_WANT_PRESENT, 30), ETIMEDOUT);
-    assert_int_equal(hostmach_message_count(), 2);
-    assert_int_equal(store_count(&world, CALL_READ), 0);
-    pager_resume_workers(world.requests);
-    assert_int_equal(sk_wait_page(object, 0, SK_WANT_PRESENT, 0), 0);
-    assert_int_equal(sk_wait_page(object, page_offset(1), SK_WANT_PRESENT, 0), 0);
-    /* Once more, and a resume too many does no harm.  */
-    pager_resume_workers(world.requests);
-    assert_int_equal(pager_inhibit_workers(world.requests), 0);
-    pager_resume_workers(world.requests);
-    pager_resume_workers(world.requests);
-    assert_int_equal(pager_inhibit_workers(world.requests), 0);
-    pager_resume_workers(world.requests);
-    sk_kernel_destroy(kernel);
-    world_close(&world);
-}
-
-/* A request that comes during the inhibition's beginning waits: what is gated is done, the newcomer is not (section 3).  */
-static void test_inhibit_does_not_wait_for_later_requests(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 8, 0);
-    sk_kernel *kernel = sk_kernel_create("A");
-    sk_object *object = sk_map(kernel, world.port);
-    assert_int_equal(pager_inhibit_workers(world.requests), 0);
-    /* An endless stream: a page that is asked for again as soon as it is there could not keep it from returning either.  */
-    for (size_t i = 0; i < 8; i++)
-        assert_int_equal(sk_request(object, page_offset(i), VM_PROT_READ), 0);
-    assert_int_equal(store_count(&world, CALL_READ), 0);
-    pager_resume_workers(world.requests);
-    assert_int_equal(pager_inhibit_workers(world.requests), 0);
-    /* Those were sent before the second one.  */
-    assert_int_equal(sk_resident(object), 8);
-    pager_resume_workers(world.requests);
-    sk_kernel_destroy(kernel);
-    world_close(&world);
-}
-
-static atomic_int inhibited_from_callback;
-
-static void hook_inhibits(struct user_pager_info *store, enum call call, vm_offset_t page)
-{
-    struct world *world = store->hook_argument;
-    (void) call, (void) page;
-    store->hook = NULL;
-    inhibited_from_callback = pager_inhibit_workers(world->requests);
-}
-
-/* Not from a callback: EDEADLK (hurd/pager.h).  */
-static void test_inhibit_from_a_callback_is_refused(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 8, 0);
-    world.store->hook_argument = &world;
-    world.store->hook = hook_inhibits;
-    sk_kernel *kernel = sk_kernel_create("A");
-    unsigned char byte;
-    assert_int_equal(kernel_read(sk_map(kernel, world.port), 0, &byte), 0);
-    assert_int_equal(inhibited_from_callback, EDEADLK);
-    assert_int_equal(pager_inhibit_workers(world.requests), 0);
-    pager_resume_workers(world.requests);
-    sk_kernel_destroy(kernel);
-    world_close(&world);
-}
-
-struct toucher {
-    sk_object *object;
-    atomic_int stop;
-    unsigned errors;
-};
-
-static void *touch_on(void *argument)
-{
-    struct toucher *toucher = argument;
-    for (unsigned i = 0; !toucher->stop; i++) {
-        unsigned char byte;
-        toucher->errors += kernel_read(toucher->object, i % 8, &byte) != 0;
-        sk_evict(toucher->object, page_offset(i % 8));
-    }
-    return NULL;
-}
-
-/* While inhibited no callback runs, whatever comes; nothing is lost over many rounds (section 3).  */
-static void test_inhibit_and_resume_under_load(void **state)
-{
-    (void) state;
-    struct world world;
-    world_open(&world, 8, 0);
-    sk_kernel *kernel = sk_kernel_create("A"), *other = sk_kernel_create("B");
-    struct toucher touchers[2] = { { .object = sk_map(kernel, world.port) }, { .object = sk_map(other, world.port) } };
-    pthread_t threads[2] = { spawn(touch_on, &touchers[0]), spawn(touch_on, &touchers[1]) };
-    for (int round = 0; round < 200; round++) {
-        assert_int_equal(inhibit(&world), 0);
-        unsigned reads = store_count(&world, CALL_READ);
-        for (int i = 0; i < 20; i++)
-            sched_yield();
-        assert_int_equal(store_count(&world, CALL_READ), reads);
-        pager_resume_workers(world.requests);
-    }
-    for (int i = 0; i < 2; i++) {
-        touchers[i].stop = 1;
-        join(threads[i]);
-        assert_int_equal(touchers[i].errors, 0);
-    }
-    sk_kernel_destroy(kernel);
-    sk_kernel_destroy(other);
     world_close(&world);
 }
 
@@ -322,7 +84,7 @@ static void inhibit_while_a_callback_waits(void (*hook)(struct user_pager_info *
         world.store->hook = hook;
         assert_int_equal(sk_request(object, 0, VM_PROT_READ), 0);
         assert_int_equal(sk_wait_pending(held, 1, 0), 0);
-        struct task tasks[2], *task = begin_inhibition(tasks, &world);
+        struct task tasks[2], *task = world_begin_inhibition(tasks, &world);
         assert_true(round || task_waits(task));
         assert_false(task_done(task));
         sk_release_all(held);
@@ -503,15 +265,7 @@ static void test_work_that_no_thread_was_free_for_is_done(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_start_serves_what_waited),
-        cmocka_unit_test(test_stop_finishes_what_was_received),
         cmocka_unit_test(test_stop_and_start_under_load),
-        cmocka_unit_test(test_stop_while_inhibited),
-        cmocka_unit_test(test_inhibit_waits_for_earlier_requests),
-        cmocka_unit_test(test_inhibited_workers_serve_nothing),
-        cmocka_unit_test(test_inhibit_does_not_wait_for_later_requests),
-        cmocka_unit_test(test_inhibit_from_a_callback_is_refused),
-        cmocka_unit_test(test_inhibit_and_resume_under_load),
         cmocka_unit_test(test_inhibit_while_a_callback_waits_in_sync),
         cmocka_unit_test(test_inhibit_while_a_callback_waits_in_sync_for_the_answer),
         cmocka_unit_test(test_inhibit_while_a_callback_waits_in_return),

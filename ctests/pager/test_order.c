@@ -240,25 +240,6 @@ static void test_read_only_port_that_fails_keeps_nothing_alive(void **state)
     free(world.store);
 }
 
-/* Two calls of pager_start_workers for one bucket: both sets of workers serve, and end.  */
-static void test_two_sets_of_workers(void **state)
-{
-    (void) state;
-    struct cast c;
-    cast_open(&c, 2, 32, 0);
-    struct pager_requests *more;
-    assert_int_equal(pager_start_workers(c.world.bucket, &more), 0);
-    for (size_t page = 0; page < 32; page++) {
-        put(c.objects[page & 1], page, (unsigned char) (page + 50));
-        assert_int_equal(get(c.objects[!(page & 1)], page), page + 50);
-    }
-    pager_return(c.world.pager, 1);
-    pager_stop_workers(more);
-    for (size_t page = 0; page < 32; page++)
-        assert_int_equal(get(c.objects[0], page), page + 50);
-    cast_close(&c);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,7 +249,6 @@ int main(void)
         cmocka_unit_test(test_request_crosses_an_offer),
         cmocka_unit_test(test_turns_end_with_the_port),
         cmocka_unit_test(test_read_only_port_that_fails_keeps_nothing_alive),
-        cmocka_unit_test(test_two_sets_of_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

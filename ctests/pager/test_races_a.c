@@ -5,87 +5,6 @@
 
 static int sync_page_0(void *pager) { pager_sync_some(pager, 0, vm_page_size, 1); return 0; }
 
-/* ---- R1 ---- */
-
-/* Of two returns that wait behind a slow write the newer is written and the older skipped.  */
-static void test_R1_newest_return_behind_a_slow_write_wins(void **state)
-{
-    (void) state;
-    struct cast c;
-    cast_open(&c, 2, 4, 0);
-    sk_object *a = c.objects[0], *b = c.objects[1];
-    store_close_gate(&c.world, CALL_WRITE);
-    put(a, 0, 10);
-    evict(a, 0);
-    store_wait_gate(&c.world, CALL_WRITE, 1);
-    put(a, 0, 11);
-    evict(a, 0);
-    put(a, 0, 12);
-    evict(a, 0);
-    assert_int_equal(get(b, 0), 12);
-    store_open_gate(&c.world, CALL_WRITE);
-    pager_sync(c.world.pager, 1);
-    assert_int_equal(store_count(&c.world, CALL_WRITE), 2);
-    assert_int_equal(store_call(&c.world, CALL_WRITE, 0).first, 10);
-    assert_int_equal(store_call(&c.world, CALL_WRITE, 1).first, 12);
-    assert_int_equal(store_byte(&c.world, 0), 12);
-    assert_int_equal(world_statistics(&c.world).skipped_writes, 1);
-    cast_close(&c);
-}
-
-/* Returns of several pages behind a slow write: each page's newest reaches the store, none is lost.  */
-static void test_R1_order_is_kept_over_pages(void **state)
-{
-    (void) state;
-    struct cast c;
-    cast_open(&c, 2, 4, 0);
-    sk_object *a = c.objects[0], *b = c.objects[1];
-    for (size_t page = 0; page < 3; page++)
-        put(b, page, 19);
-    put(a, 3, 1);
-    store_close_gate(&c.world, CALL_WRITE);
-    evict(a, 3);
-    store_wait_gate(&c.world, CALL_WRITE, 1);
-    for (unsigned char version = 20; version < 24; version++)
-        for (size_t page = 0; page < 3; page++) {
-            sk_object *who = version & 1 ? a : b;
-            put(who, page, (unsigned char) (version + 10 * page));
-            evict(who, page);
-        }
-    world_fence(&c.world);
-    store_open_gate(&c.world, CALL_WRITE);
-    pager_sync(c.world.pager, 1);
-    for (size_t page = 0; page < 3; page++)
-        assert_int_equal(store_byte(&c.world, page), 23 + 10 * page);
-    assert_int_equal(store_count(&c.world, CALL_WRITE), 4);
-    assert_int_equal(world_statistics(&c.world).skipped_writes, 9);
-    cast_close(&c);
-}
-
-/* The older version's write fails after the newer came: the newer one's success counts.  */
-static void test_R1_older_write_fails_newer_succeeds(void **state)
-{
-    (void) state;
-    struct cast c;
-    cast_open(&c, 2, 4, 0);
-    sk_object *a = c.objects[0], *b = c.objects[1];
-    store_close_gate(&c.world, CALL_WRITE);
-    put(a, 0, 10);
-    evict(a, 0);
-    store_wait_gate(&c.world, CALL_WRITE, 1);
-    put(b, 0, 11);
-    evict(b, 0);
-    world_fence(&c.world);
-    store_fail(&c.world, CALL_WRITE, EIO, 1);
-    store_open_gate(&c.world, CALL_WRITE);
-    pager_sync(c.world.pager, 1);
-    world_settle(&c.world);
-    assert_int_equal(store_byte(&c.world, 0), 11);
-    assert_int_equal(pager_get_error(c.world.pager, 0), 0);
-    assert_int_equal(get(a, 0), 11);
-    cast_close(&c);
-}
-
 /* ---- R2 ---- */
 
 /* A synced version (kernel_copy) is not handed on while its holder may write again: B gets what the flush brought.  */
@@ -255,25 +174,6 @@ static void test_R4_all_readers_ask_for_write_at_once(void **state)
     cast_close(&c);
 }
 
-/* Unlocks from all readers at the very same time, from threads: all come to write, whoever was first.  */
-static int write_once(void *object) { return kernel_write(object, 0, 1); }
-static void test_R4_threads_of_all_readers_write(void **state)
-{
-    (void) state;
-    for (int round = 0; round < 20; round++) {
-        struct cast c;
-        struct task tasks[4];
-        cast_open(&c, 4, 4, 0);
-        for (int i = 0; i < 4; i++)
-            get(c.objects[i], 0);
-        for (int i = 0; i < 4; i++)
-            task_begin(&tasks[i], write_once, c.objects[i]);
-        for (int i = 0; i < 4; i++)
-            assert_int_equal(task_end(&tasks[i]), 0);
-        cast_close(&c);
-    }
-}
-
 /* ---- R5 ---- */
 
 /* A flushed client that asks again before its lock_completed came waits behind the one that the flush was for.  */
@@ -343,16 +243,12 @@ static void test_R5_flushed_reader_asks_again_among_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_R1_newest_return_behind_a_slow_write_wins),
-        cmocka_unit_test(test_R1_order_is_kept_over_pages),
-        cmocka_unit_test(test_R1_older_write_fails_newer_succeeds),
         cmocka_unit_test(test_R2_synced_version_is_not_handed_on),
         cmocka_unit_test(test_R2_synced_version_under_way_is_superseded),
         cmocka_unit_test(test_R3_flush_answers_the_unlock_that_crossed_it),
         cmocka_unit_test(test_R3_unlock_behind_the_completion_is_harmless),
         cmocka_unit_test(test_R3_users_flush_answers_the_unlock),
         cmocka_unit_test(test_R4_all_readers_ask_for_write_at_once),
-        cmocka_unit_test(test_R4_threads_of_all_readers_write),
         cmocka_unit_test(test_R5_flushed_client_asks_again_before_lock_completed),
         cmocka_unit_test(test_R5_flushed_reader_asks_again_among_others),
     };

@@ -128,59 +128,6 @@ static void test_R6_completions_are_counted_per_client(void **state)
 
 /* ---- R7 ---- */
 
-/* A read completes for the only client, who has just gone: the data are dropped, the page is free for the next.  */
-static void test_R7_read_completes_for_a_client_just_gone(void **state)
-{
-    (void) state;
-    for (int dies = 0; dies < 2; dies++)
-        for (int notify = 0; notify < 2; notify++) {
-            struct cast c;
-            cast_open(&c, 1, 4, notify);
-            store_close_gate(&c.world, CALL_READ);
-            ask(c.objects[0], 0, VM_PROT_READ);
-            store_wait_gate(&c.world, CALL_READ, 1);
-            if (dies)
-                cast_kill(&c, 0);
-            else
-                assert_int_equal(sk_terminate(c.objects[0]), 0);
-            wait_clients(&c, 0);
-            /* It is not counted any more; the page has forgotten it, too, when client 0 is not in the word (docs/design.md).  Till then
-               it is sent the data, and has had them as far as anybody knows.  */
-            while (pager_page_word(c.world.pager, 0) & 6)
-                sched_yield();
-            store_open_gate(&c.world, CALL_READ);
-            world_settle(&c.world);
-            assert_at_rest(&c);
-            assert_int_equal(store_count(&c.world, CALL_EVICT), 0);
-            sk_object *next = cast_join(&c);
-            assert_int_equal(get(next, 0), 1);
-            put(next, 0, 70);
-            cast_close(&c);
-        }
-}
-
-/* The read was for one who has gone, but the next waits, too: it gets those data, from one page-in.  */
-static void test_R7_read_of_the_dead_serves_the_next(void **state)
-{
-    (void) state;
-    for (int write = 0; write < 2; write++) {
-        struct cast c;
-        cast_open(&c, 2, 4, 0);
-        store_close_gate(&c.world, CALL_READ);
-        ask(c.objects[0], 0, RW);
-        store_wait_gate(&c.world, CALL_READ, 1);
-        ask(c.objects[1], 0, write ? RW : VM_PROT_READ);
-        world_fence(&c.world);
-        cast_kill(&c, 0);
-        while (pager_page_access(c.world.pager, 0, 0) != -1)
-            sched_yield();
-        store_open_gate(&c.world, CALL_READ);
-        wait_page(c.objects[1], 0, write ? SK_WANT_WRITABLE : SK_WANT_READABLE);
-        assert_int_equal(kernel_byte(c.objects[1], 0), 1);
-        cast_close(&c);
-    }
-}
-
 /* The first in the queue dies while the holder is being flushed for it: the next gets the holder's data.  */
 static void test_R7_dead_client_first_in_the_queue(void **state)
 {
@@ -398,8 +345,6 @@ int main(void)
         cmocka_unit_test(test_R6_internal_flush_before_sync),
         cmocka_unit_test(test_R6_three_alike_are_answered_in_order),
         cmocka_unit_test(test_R6_completions_are_counted_per_client),
-        cmocka_unit_test(test_R7_read_completes_for_a_client_just_gone),
-        cmocka_unit_test(test_R7_read_of_the_dead_serves_the_next),
         cmocka_unit_test(test_R7_dead_client_first_in_the_queue),
         cmocka_unit_test(test_R7_dead_client_only_reason_for_a_flush),
         cmocka_unit_test(test_R7_flushed_client_dies),

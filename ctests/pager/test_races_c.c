@@ -8,163 +8,7 @@ static int sync_8_pages(void *pager) { pager_sync_some(pager, 0, PAGES_8 * vm_pa
 static int shut_down(void *pager) { pager_shutdown(pager); return 0; }
 static int change(void *pager) { pager_change_attributes(pager, 1, MEMORY_OBJECT_COPY_NONE, 1); return 0; }
 
-/* ---- R10 ---- */
-
-/* A write fails while clients wait for the page: they get its data, which go to the store with the next return.  */
-static void write_error_with_waiters(vm_prot_t access, int waiters)
-{
-    struct cast c;
-    cast_open(&c, 1, 4, 0);
-    sk_object *a = c.objects[0];
-    put(a, 0, 100);
-    /* Whoever read the page is done: else the write waits for it in the write-back, from where the data may be handed on before
-       it fails, not precious.  */
-    world_settle(&c.world);
-    store_close_gate(&c.world, CALL_WRITE);
-    /* Alone: written by the thread that received it.  */
-    evict(a, 0);
-    store_wait_gate(&c.world, CALL_WRITE, 1);
-    for (int i = 0; i < waiters; i++)
-        ask(cast_join(&c), 0, access);
-    fence_by_refusal(&c, a);
-    store_fail(&c.world, CALL_WRITE, EIO, 1);
-    store_open_gate(&c.world, CALL_WRITE);
-    for (int i = 1; i <= waiters; i++) {
-        wait_page(c.objects[i], 0, SK_WANT_READABLE);
-        assert_int_equal(kernel_byte(c.objects[i], 0), 100);
-    }
-    world_settle(&c.world);
-    assert_int_equal(pager_get_error(c.world.pager, 0), EIO);
-    assert_int_equal(store_byte(&c.world, 0), 1);
-    unsigned char last = 100;
-    if (access == RW) {
-        wait_page(c.objects[1], 0, SK_WANT_WRITABLE);
-        poke(c.objects[1], 0, last = 101);
-    }
-    /* The copies are precious: all there is.  */
-    for (int i = 1; i <= waiters; i++)
-        assert_true(sk_page_state(c.objects[i], 0).precious);
-    pager_return(c.world.pager, 1);
-    assert_int_equal(store_byte(&c.world, 0), last);
-    assert_int_equal(pager_get_error(c.world.pager, 0), 0);
-    assert_int_equal(get(a, 0), last);
-    cast_close(&c);
-}
-
-/* Rule as above: readers wait.  */
-static void test_R10_write_error_with_readers_waiting(void **state)
-{
-    (void) state;
-    write_error_with_waiters(VM_PROT_READ, 1);
-    write_error_with_waiters(VM_PROT_READ, 3);
-    write_error_with_waiters(VM_PROT_READ, 6);
-}
-
-/* Rule as above: a writer waits.  */
-static void test_R10_write_error_with_a_writer_waiting(void **state)
-{
-    (void) state;
-    write_error_with_waiters(RW, 1);
-}
-
-/* A version in the write-back is handed on while it is being written, and then its write fails: who has it keeps it.  */
-static void test_R10_write_error_after_the_hand_over(void **state)
-{
-    (void) state;
-    struct cast c;
-    cast_open(&c, 2, 4, 0);
-    sk_object *a = c.objects[0], *b = c.objects[1];
-    put(a, 0, 102);
-    store_close_gate(&c.world, CALL_WRITE);
-    evict(a, 0);
-    store_wait_gate(&c.world, CALL_WRITE, 1);
-    put(b, 0, 103);
-    store_fail(&c.world, CALL_WRITE, ENOSPC, 1);
-    store_open_gate(&c.world, CALL_WRITE);
-    world_settle(&c.world);
-    assert_int_equal(pager_get_error(c.world.pager, 0), ENOSPC);
-    assert_int_equal(get(a, 0), 103);
-    pager_return(c.world.pager, 1);
-    assert_int_equal(store_byte(&c.world, 0), 103);
-    assert_int_equal(pager_get_error(c.world.pager, 0), 0);
-    cast_close(&c);
-}
-
-/* Nobody waits: reads get the error until a write succeeds; with notification, until the eviction is told.  */
-static void test_R10_write_error_with_nobody_waiting(void **state)
-{
-    (void) state;
-    for (int kernels = 1; kernels < 3; kernels++)
-        for (int notify = 0; notify < 2; notify++) {
-            struct cast c;
-            cast_open(&c, kernels, 4, notify);
-            sk_object *a = c.objects[0], *other = c.objects[kernels - 1];
-            put(a, 0, 104);
-            store_fail(&c.world, CALL_WRITE, EDQUOT, 1);
-            evict(a, 0);
-            world_settle(&c.world);
-            unsigned char byte = 0;
-            if (notify) {
-                assert_int_equal(store_count(&c.world, CALL_EVICT), 1);
-                assert_int_equal(pager_get_error(c.world.pager, 0), 0);
-                assert_int_equal(get(other, 0), 1);
-            } else {
-                assert_int_equal(pager_get_error(c.world.pager, 0), EDQUOT);
-                assert_int_equal(kernel_read(other, 0, &byte), EDQUOT);
-                assert_int_equal(kernel_write(a, 0, 1), EDQUOT);
-                assert_int_equal(store_count(&c.world, CALL_READ), 1);
-            }
-            cast_close(&c);
-        }
-}
-
 /* ---- R11 ---- */
-
-/* Shutdown while a read is under way: the request is answered, and the page taken back.  */
-static void test_R11_shutdown_while_reading(void **state)
-{
-    (void) state;
-    for (int kernels = 1; kernels < 3; kernels++) {
-        struct cast c;
-        cast_open(&c, kernels, 4, 0);
-        store_close_gate(&c.world, CALL_READ);
-        for (int i = 0; i < kernels; i++)
-            ask(c.objects[i], 0, RW);
-        store_wait_gate(&c.world, CALL_READ, 1);
-        world_fence(&c.world);
-        struct task end;
-        task_begin(&end, shut_down, c.world.pager);
-        assert_true(task_waits(&end));
-        store_open_gate(&c.world, CALL_READ);
-        task_end(&end);
-        for (int i = 0; i < kernels; i++)
-            assert_int_equal(state_of(c.objects[i], 0), SK_PAGE_ABSENT);
-        cast_close(&c);
-    }
-}
-
-/* Shutdown while a write is under way, and dirty data with a client: all of it reaches the store.  */
-static void test_R11_shutdown_while_writing(void **state)
-{
-    (void) state;
-    for (int kernels = 1; kernels < 3; kernels++) {
-        struct cast c;
-        cast_open(&c, kernels, 4, 0);
-        put(c.objects[0], 0, 110);
-        put(c.objects[0], 1, 111);
-        store_close_gate(&c.world, CALL_WRITE);
-        evict(c.objects[0], 0);
-        store_wait_gate(&c.world, CALL_WRITE, 1);
-        struct task end;
-        task_begin(&end, shut_down, c.world.pager);
-        assert_true(task_waits(&end));
-        store_open_gate(&c.world, CALL_WRITE);
-        task_end(&end);
-        assert_int_equal(store_byte(&c.world, 0), 110);
-        assert_int_equal(store_byte(&c.world, 1), 111);
-        cast_close(&c);
-    }
-}
 
 /* Shutdown while a flush and a user's sync are unanswered: all who wait are woken.  */
 static void test_R11_shutdown_while_locks_are_out(void **state)
@@ -211,33 +55,6 @@ static void test_R11_shutdown_while_attributes_change(void **state)
     task_end(&end);
     task_end(&attributes);
     sk_release_all(c.objects[1]);
-    cast_close(&c);
-}
-
-/* The only client terminates while its write is under way: the write is completed, the next client reads it.  */
-static void test_R11_terminate_while_writing(void **state)
-{
-    (void) state;
-    struct cast c;
-    cast_open(&c, 1, 4, 1);
-    put(c.objects[0], 0, 113);
-    put(c.objects[0], 1, 114);
-    store_close_gate(&c.world, CALL_WRITE);
-    evict(c.objects[0], 0);
-    store_wait_gate(&c.world, CALL_WRITE, 1);
-    assert_int_equal(sk_terminate(c.objects[0]), 0);
-    wait_clients(&c, 0);
-    sk_object *next = cast_join(&c);
-    ask(next, 0, VM_PROT_READ);
-    ask(next, 1, VM_PROT_READ);
-    store_open_gate(&c.world, CALL_WRITE);
-    wait_page(next, 0, SK_WANT_READABLE);
-    wait_page(next, 1, SK_WANT_READABLE);
-    assert_int_equal(kernel_byte(next, 0), 113);
-    assert_int_equal(kernel_byte(next, 1), 114);
-    pager_sync(c.world.pager, 1);
-    assert_int_equal(store_byte(&c.world, 0), 113);
-    assert_int_equal(store_byte(&c.world, 1), 114);
     cast_close(&c);
 }
 
@@ -291,29 +108,6 @@ static void test_R11_terminate_while_attributes_change(void **state)
 }
 
 /* ---- R12 ---- */
-
-/* A precious clean page comes back unasked: not written, the eviction told when the last copy has gone, once.  */
-static void test_R12_precious_clean_page_comes_back(void **state)
-{
-    (void) state;
-    struct cast c;
-    cast_open(&c, 2, 4, 1);
-    sk_object *a = c.objects[0], *b = c.objects[1];
-    get(a, 0);
-    get(b, 0);
-    assert_true(sk_page_state(a, 0).precious);
-    evict(a, 0);
-    world_settle(&c.world);
-    assert_int_equal(access_of(&c, 0, 0), 0);
-    assert_int_equal(access_of(&c, 0, 1), 1);
-    assert_int_equal(store_count(&c.world, CALL_EVICT), 0);
-    evict(b, 0);
-    world_settle(&c.world);
-    assert_int_equal(store_count(&c.world, CALL_EVICT), 1);
-    assert_int_equal(store_count(&c.world, CALL_WRITE), 0);
-    assert_at_rest(&c);
-    cast_close(&c);
-}
 
 /* It comes back while the page is being flushed for another: handed over, and no eviction told.  */
 static void test_R12_precious_page_comes_back_during_a_flush(void **state)
@@ -386,18 +180,10 @@ static void test_R13_overlapping_ranges_with_multi_page_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_R10_write_error_with_readers_waiting),
-        cmocka_unit_test(test_R10_write_error_with_a_writer_waiting),
-        cmocka_unit_test(test_R10_write_error_after_the_hand_over),
-        cmocka_unit_test(test_R10_write_error_with_nobody_waiting),
-        cmocka_unit_test(test_R11_shutdown_while_reading),
-        cmocka_unit_test(test_R11_shutdown_while_writing),
         cmocka_unit_test(test_R11_shutdown_while_locks_are_out),
         cmocka_unit_test(test_R11_shutdown_while_attributes_change),
-        cmocka_unit_test(test_R11_terminate_while_writing),
         cmocka_unit_test(test_R11_terminate_while_locks_are_out),
         cmocka_unit_test(test_R11_terminate_while_attributes_change),
-        cmocka_unit_test(test_R12_precious_clean_page_comes_back),
         cmocka_unit_test(test_R12_precious_page_comes_back_during_a_flush),
         cmocka_unit_test(test_R13_overlapping_ranges_with_multi_page_messages),
     };

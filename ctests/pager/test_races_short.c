@@ -17,28 +17,6 @@ static void end(struct world *w, int n)
 }
 #define RW (VM_PROT_READ | VM_PROT_WRITE)
 
-/* R1: two returns behind a slow write: the newest wins, order is kept.  */
-static void test_R1(void **s)
-{
-    (void) s; WITH(4, 0);
-    ka = sk_kernel_create("A"); a = sk_map(ka, w.port);
-    store_close_gate(&w, CALL_WRITE);
-    kernel_write(a, 0, 10);
-    pager_sync_some(w.pager, 0, vm_page_size, 0);
-    store_wait_gate(&w, CALL_WRITE, 1);
-    kernel_write(a, 0, 11);
-    pager_sync_some(w.pager, 0, vm_page_size, 0);
-    sk_wait_message(a, SK_LOCK_COMPLETED, 2, 0);
-    kernel_write(a, 0, 12);
-    pager_sync_some(w.pager, 0, vm_page_size, 0);
-    sk_wait_message(a, SK_LOCK_COMPLETED, 3, 0);
-    store_open_gate(&w, CALL_WRITE);
-    pager_sync(w.pager, 1);
-    assert_int_equal(store_byte(&w, 0), 12);
-    assert_true(store_count(&w, CALL_WRITE) <= 3);
-    end(&w, 1);
-}
-
 /* R2: a synced copy, not yet written, is not handed on while its holder may have written again.  */
 static void test_R2(void **s)
 {
@@ -144,21 +122,6 @@ static void test_R6(void **s)
     end(&w, 2);
 }
 
-/* R7: a read completes for a client that has just gone.  */
-static void test_R7(void **s)
-{
-    (void) s; WITH(4, 0); two(&w);
-    store_close_gate(&w, CALL_READ);
-    sk_request(a, 0, VM_PROT_READ);
-    store_wait_gate(&w, CALL_READ, 1);
-    sk_request(b, 0, VM_PROT_READ);
-    sk_kernel_kill(ka);
-    store_open_gate(&w, CALL_READ);
-    assert_int_equal(sk_wait_page(b, 0, SK_WANT_READABLE, 0), 0);
-    assert_int_equal(kernel_byte(b, 0), 1);
-    end(&w, 2);
-}
-
 /* R7: the dead client is the reason for the flush.  */
 static void test_R7b(void **s)
 {
@@ -240,21 +203,6 @@ static void test_R10(void **s)
     end(&w, 2);
 }
 
-/* R10: nobody waits: reads fail with the error until a write succeeds.  */
-static void test_R10c(void **s)
-{
-    (void) s; WITH(4, 0);
-    ka = sk_kernel_create("A"); a = sk_map(ka, w.port);
-    store_fail(&w, CALL_WRITE, ENOSPC, 1);
-    kernel_write(a, 0, 101);
-    sk_evict(a, 0);
-    world_settle(&w);
-    unsigned char x;
-    assert_int_equal(kernel_read(a, 0, &x), ENOSPC);
-    assert_int_equal(pager_get_error(w.pager, 0), ENOSPC);
-    end(&w, 1);
-}
-
 static void *shut(void *p) { pager_shutdown(p); return 0; }
 /* R11: shutdown while a read, a write and a lock are under way.  */
 static void test_R11(void **s)
@@ -275,26 +223,6 @@ static void test_R11(void **s)
     end(&w, 2);
 }
 
-/* R12: a precious clean page comes back unasked: reported, not written.  */
-static void test_R12(void **s)
-{
-    (void) s; WITH(4, 1);
-    ka = sk_kernel_create("A"); a = sk_map(ka, w.port);
-    unsigned char x;
-    kernel_read(a, 0, &x);
-    assert_true(sk_page_state(a, 0).precious);
-    sk_evict(a, 0);
-    world_settle(&w);
-    assert_int_equal(store_count(&w, CALL_WRITE), 0);
-    assert_int_equal(store_count(&w, CALL_EVICT), 1);
-    kernel_write(a, 0, 120);
-    sk_evict(a, 0);
-    world_settle(&w);
-    assert_int_equal(store_count(&w, CALL_WRITE), 1);
-    assert_int_equal(store_count(&w, CALL_EVICT), 2);
-    end(&w, 1);
-}
-
 /* R13: multi-page messages.  */
 static void test_R13(void **s)
 {
@@ -313,11 +241,10 @@ static void test_R13(void **s)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_R1), cmocka_unit_test(test_R2), cmocka_unit_test(test_R3), cmocka_unit_test(test_R4),
-        cmocka_unit_test(test_R5), cmocka_unit_test(test_R6), cmocka_unit_test(test_R7), cmocka_unit_test(test_R7b),
-        cmocka_unit_test(test_R8), cmocka_unit_test(test_R9), cmocka_unit_test(test_R10), cmocka_unit_test(test_R10c),
-        cmocka_unit_test(test_R11), cmocka_unit_test(test_R12), cmocka_unit_test(test_R13),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_R2), cmocka_unit_test(test_R3), cmocka_unit_test(test_R4),
+        cmocka_unit_test(test_R5), cmocka_unit_test(test_R6), cmocka_unit_test(test_R7b),
+        cmocka_unit_test(test_R8), cmocka_unit_test(test_R9), cmocka_unit_test(test_R10),
+        cmocka_unit_test(test_R11), cmocka_unit_test(test_R13),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
