@@ -53,16 +53,27 @@ static struct mk_page *absent_page(struct mk_object *object, mk_index index)
     return page != NULL && page->state == MK_PAGE_ABSENT && !page->busy ? page : NULL;
 }
 
+/* A cluster that fills much of a small cache would push out the page that was faulted for before it is touched. */
+static mk_index cluster_pages(struct mk_kernel *kernel)
+{
+    mk_index cluster = atomic_load_explicit(&kernel->cluster, memory_order_relaxed);
+    size_t limit = atomic_load_explicit(&kernel->limit, memory_order_relaxed);
+
+    while (limit != 0 && cluster > limit / 4)
+        cluster /= 2;
+    return cluster;
+}
+
 /* Ask for the absent neighbours of the faulting page as well, up to the kernel's cluster.  How many pages, from *first on. */
 static size_t widen(struct mk_object *object, const struct fault *fault, mk_index *first)
 {
-    mk_index cluster = atomic_load_explicit(&object->kernel->cluster, memory_order_relaxed);
+    mk_index cluster = cluster_pages(object->kernel);
     struct mk_mapping *mapping = mk_object_mapping(object, fault->number);
     mk_index low = fault->index, high = fault->index + 1;
     struct mk_page *page;
 
     *first = low;
-    if (cluster == 1 || fault->write || mapping == NULL)
+    if (cluster <= 1 || fault->write || mapping == NULL)
         return 1;
     mk_index from = low & ~(cluster - 1), to = from + cluster;
     mk_index end = mapping->first + ((mapping->end - mapping->start) >> MK_PAGE_SHIFT);

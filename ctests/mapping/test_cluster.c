@@ -199,6 +199,25 @@ static void test_two_kernels(void **state)
     land_close(&land);
 }
 
+/* A small cache: no page is pushed out by the neighbours that came with it before it is touched.  */
+static void test_small_cache(void **state)
+{
+    (void) state;
+    struct land land;
+    land_open(&land, 1, 64, 16);
+    mk_kernel_set_cluster(land.kernels[0], 64);
+    memset(&reader, 0, sizeof reader);
+    reader.pages = 64;
+    memory m = land_map(&land, 0, 0, 64, RW);
+    for (unsigned round = 0; round < 20; round++)
+        for (size_t i = 0; i < 64; i++)
+            assert_int_equal(peek(at(m, (i * 37) % 64)), (i * 37) % 64 + 1);
+    world_settle(&land.world);
+    assert_in_range(statistics(&land, 0).resident_pages, 1, 16);
+    unmap(m, 64);
+    land_close(&land);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +228,7 @@ int main(void)
         cmocka_unit_test(test_not_supported),
         cmocka_unit_test(test_locked),
         cmocka_unit_test(test_two_kernels),
+        cmocka_unit_test(test_small_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,7 +49,7 @@ mk_kernel *mk_kernel_create(const char *name, size_t cache_pages);
 /* Another limit, from the next supply on.  */
 void mk_kernel_set_cache(mk_kernel *kernel, size_t cache_pages);
 
-/* How many pages a fault asks for at most (1 at first; at most 64; rounded down to a power of two): the pages around it that are absent,
+/* How many pages a fault asks for at most (1 at first; at most 64 and a quarter of the cache's limit; rounded down to a power of two): the pages around it that are absent,
    without a gap, within a naturally aligned block of so many and within the mapping, in one data_request.  For faults that read: who
    writes takes a page from others, so a write asks for what it needs.  A page that was asked for beside the fault and is refused is
    asked for again when it is touched.  */
