@@ -12,6 +12,16 @@ pager_write_pages(struct user_pager_info *pager, vm_offset_t offset, vm_address_
     return EOPNOTSUPP;
 }
 
+/* The same for reading.  */
+__attribute__((weak)) error_t
+pager_read_pages(struct user_pager_info *pager, vm_offset_t offset, vm_size_t length, vm_address_t *buf, vm_size_t *read,
+                 int *write_lock)
+{
+    (void) pager, (void) offset, (void) length, (void) buf, (void) write_lock;
+    *read = 0;
+    return EOPNOTSUPP;
+}
+
 /* Copy strategy CALL is not served.  Whoever copies waits on the new object, so it must go.  */
 __attribute__((weak)) kern_return_t
 _pager_S_memory_object_copy(pager_t pager, mach_port_t control, vm_offset_t offset, vm_size_t length,

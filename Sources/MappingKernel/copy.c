@@ -25,7 +25,7 @@ static kern_return_t ask(struct mk_object *object, struct mk_page *page, mk_inde
         mk_count(object->kernel, unlocks, 1);
     }
     pthread_mutex_unlock(&object->lock);
-    error = request ? mk_send_request(object, index, VM_PROT_READ) : mk_send_unlock(object, index, VM_PROT_READ);
+    error = request ? mk_send_request(object, index, 1, VM_PROT_READ) : mk_send_unlock(object, index, VM_PROT_READ);
     pthread_mutex_lock(&object->lock);
     if (error != KERN_SUCCESS && request && page->state == MK_PAGE_REQUESTED && !page->busy)
         mk_page_fail(object, page, error);

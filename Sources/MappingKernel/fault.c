@@ -39,21 +39,72 @@ static void note_waiter(struct mk_page *page, const struct fault *fault)
     page->wants_write |= fault->write;
 }
 
-static void request(struct mk_object *object, struct mk_page *page, const struct fault *fault)
+static void make_requested(struct mk_page *page, vm_prot_t access)
 {
-    if (!mk_begin(object))
-        return;
     page->state = MK_PAGE_REQUESTED;
-    page->requested = (uint8_t)fault->access;
+    page->requested = (uint8_t)access;
     page->waiter = MK_NOBODY;
     page->others = page->wants_write = false;
+}
+
+static struct mk_page *absent_page(struct mk_object *object, mk_index index)
+{
+    struct mk_page *page = mk_page_get(object, index);
+    return page != NULL && page->state == MK_PAGE_ABSENT && !page->busy ? page : NULL;
+}
+
+/* A cluster that fills much of a small cache would push out the page that was faulted for before it is touched. */
+static mk_index cluster_pages(struct mk_kernel *kernel)
+{
+    mk_index cluster = atomic_load_explicit(&kernel->cluster, memory_order_relaxed);
+    size_t limit = atomic_load_explicit(&kernel->limit, memory_order_relaxed);
+
+    while (limit != 0 && cluster > limit / 4)
+        cluster /= 2;
+    return cluster;
+}
+
+/* Ask for the absent neighbours of the faulting page as well, up to the kernel's cluster.  How many pages, from *first on. */
+static size_t widen(struct mk_object *object, const struct fault *fault, mk_index *first)
+{
+    mk_index cluster = cluster_pages(object->kernel);
+    struct mk_mapping *mapping = mk_object_mapping(object, fault->number);
+    mk_index low = fault->index, high = fault->index + 1;
+    struct mk_page *page;
+
+    *first = low;
+    if (cluster <= 1 || fault->write || mapping == NULL)
+        return 1;
+    mk_index from = low & ~(cluster - 1), to = from + cluster;
+    mk_index end = mapping->first + ((mapping->end - mapping->start) >> MK_PAGE_SHIFT);
+    from = from < mapping->first ? mapping->first : from;
+    to = to > end ? end : to;
+    for (; low > from && (page = absent_page(object, low - 1)) != NULL; low--)
+        make_requested(page, fault->access);
+    for (; high < to && (page = absent_page(object, high)) != NULL; high++)
+        make_requested(page, fault->access);
+    *first = low;
+    return high - low;
+}
+
+static void request(struct mk_object *object, struct mk_page *page, const struct fault *fault)
+{
+    mk_index first;
+
+    if (!mk_begin(object))
+        return;
+    make_requested(page, fault->access);
     note_waiter(page, fault);
+    size_t count = widen(object, fault, &first);
     pthread_mutex_unlock(&object->lock);
     mk_count(object->kernel, requests, 1);
-    kern_return_t error = mk_send_request(object, fault->index, fault->access);
+    kern_return_t error = mk_send_request(object, first, count, fault->access);
     pthread_mutex_lock(&object->lock);
-    if (error != KERN_SUCCESS && page->state == MK_PAGE_REQUESTED && !page->busy)
-        mk_page_fail(object, page, error);
+    for (size_t i = 0; error != KERN_SUCCESS && i < count; i++) {
+        page = mk_page_find(object, first + i);
+        if (page != NULL && page->state == MK_PAGE_REQUESTED && !page->busy)
+            mk_page_fail(object, page, error);
+    }
     mk_end(object);
 }
 

@@ -35,6 +35,7 @@
 
 #define MK_RUN_PAGES_MAX 32u            /* in one data_return */
 #define MK_BATCH_PAGES 128u             /* busy at once for one lock request or supply */
+#define MK_CLUSTER_PAGES_MAX 64u
 #define MK_LEAF_BITS 6u
 #define MK_LEAF_PAGES (1u << MK_LEAF_BITS)
 #define MK_NOBODY UINT32_MAX            /* no mapping's number */
@@ -132,6 +133,7 @@ struct mk_kernel {
     struct mk_page clock;               /* head of the ring; clock.older is the newest */
     struct mk_page *hand;
     _Atomic size_t resident, limit;
+    _Atomic unsigned cluster;           /* pages that a fault asks for at most; a power of two */
 
     pthread_mutex_t error_lock;         /* poison.c; a leaf */
     pthread_cond_t error_changed;
@@ -264,7 +266,7 @@ kern_return_t mk_snapshot(struct mk_object *object, mk_index first, vm_size_t le
 bool mk_try_again(kern_return_t error, unsigned attempt);
 kern_return_t mk_send_init(struct mk_object *object);
 kern_return_t mk_send_terminate(struct mk_object *object);
-kern_return_t mk_send_request(struct mk_object *object, mk_index index, vm_prot_t access);
+kern_return_t mk_send_request(struct mk_object *object, mk_index first, size_t count, vm_prot_t access);
 kern_return_t mk_send_unlock(struct mk_object *object, mk_index index, vm_prot_t access);
 kern_return_t mk_send_return(struct mk_object *object, mk_index index, vm_address_t data, vm_size_t length, bool dirty,
                              bool kernel_copy);         /* takes the data if it succeeds */

@@ -92,6 +92,15 @@ hostmach_task_t mk_kernel_task(mk_kernel *kernel)
     return kernel->task;
 }
 
+void mk_kernel_set_cluster(mk_kernel *kernel, unsigned pages)
+{
+    unsigned cluster = 1;
+
+    while (cluster * 2 <= pages && cluster < MK_CLUSTER_PAGES_MAX)
+        cluster *= 2;
+    atomic_store(&kernel->cluster, cluster);
+}
+
 mk_kernel *mk_enter(mk_kernel *kernel)
 {
     mk_kernel *previous = entered_kernel;
@@ -197,6 +206,7 @@ mk_kernel *mk_kernel_create(const char *name, size_t cache_pages)
     kernel->errors_end = &kernel->errors;
     kernel->uffd = -1;
     mk_kernel_set_cache(kernel, cache_pages);
+    mk_kernel_set_cluster(kernel, 1);
     error = mk_uffd_open(mk_pretended(), &kernel->uffd, &kernel->has_poison);
     if (error == 0)
         error = make_task(kernel);

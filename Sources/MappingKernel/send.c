@@ -62,15 +62,15 @@ kern_return_t mk_send_terminate(struct mk_object *object)
     return leave(object->kernel, &visit, mk_memory_object_terminate(object->pager, object->control, object->name));
 }
 
-kern_return_t mk_send_request(struct mk_object *object, mk_index index, vm_prot_t access)
+kern_return_t mk_send_request(struct mk_object *object, mk_index first, size_t count, vm_prot_t access)
 {
     struct visit visit;
 
     if (!enter(object->kernel, &visit))
         return KERN_TERMINATED;
     return leave(object->kernel, &visit,
-                 mk_memory_object_data_request(object->pager, object->control, (vm_offset_t)index << MK_PAGE_SHIFT, vm_page_size,
-                                               access));
+                 mk_memory_object_data_request(object->pager, object->control, (vm_offset_t)first << MK_PAGE_SHIFT,
+                                               (vm_size_t)count << MK_PAGE_SHIFT, access));
 }
 
 kern_return_t mk_send_unlock(struct mk_object *object, mk_index index, vm_prot_t access)

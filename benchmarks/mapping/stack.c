@@ -37,6 +37,18 @@ error_t pager_read_page(struct user_pager_info *store, vm_offset_t page, vm_addr
     return vm_allocate(mach_task_self(), buffer, vm_page_size, TRUE) == KERN_SUCCESS ? 0 : ENOMEM;
 }
 
+error_t pager_read_pages(struct user_pager_info *store, vm_offset_t offset, vm_size_t length, vm_address_t *buffer, vm_size_t *read,
+                         int *write_lock)
+{
+    (void)offset;
+    store->reads += length / vm_page_size;
+    *write_lock = store->write_lock;
+    if (vm_allocate(mach_task_self(), buffer, length, TRUE) != KERN_SUCCESS)
+        return ENOMEM;
+    *read = length;
+    return 0;
+}
+
 error_t pager_write_page(struct user_pager_info *store, vm_offset_t page, vm_address_t data)
 {
     (void)page;
@@ -91,7 +103,6 @@ struct stack *stack_open(size_t pages, size_t cluster_pages, bool write_lock)
     struct stack *stack = calloc(1, sizeof *stack);
     vm_address_t address = 0;
 
-    (void)cluster_pages;
     stack->store = calloc(1, sizeof *stack->store);
     stack->store->pages = pages;
     stack->store->write_lock = write_lock;
@@ -109,6 +120,7 @@ struct stack *stack_open(size_t pages, size_t cluster_pages, bool write_lock)
         fprintf(stderr, "%s\n", mk_explain(errno));
         fail("mk_kernel_create");
     }
+    mk_kernel_set_cluster(stack->kernel, (unsigned)cluster_pages);
     mk_enter(stack->kernel);
     if (vm_map(mach_task_self(), &address, pages * vm_page_size, 0, TRUE, stack->port, 0, FALSE, VM_PROT_READ | VM_PROT_WRITE,
                VM_PROT_ALL, VM_INHERIT_NONE) != KERN_SUCCESS)

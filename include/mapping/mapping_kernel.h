@@ -49,6 +49,12 @@ mk_kernel *mk_kernel_create(const char *name, size_t cache_pages);
 /* Another limit, from the next supply on.  */
 void mk_kernel_set_cache(mk_kernel *kernel, size_t cache_pages);
 
+/* How many pages a fault asks for at most (1 at first; at most 64 and a quarter of the cache's limit; rounded down to a power of two): the pages around it that are absent,
+   without a gap, within a naturally aligned block of so many and within the mapping, in one data_request.  For faults that read: who
+   writes takes a page from others, so a write asks for what it needs.  A page that was asked for beside the fault and is refused is
+   asked for again when it is touched.  */
+void mk_kernel_set_cluster(mk_kernel *kernel, unsigned pages);
+
 /* The kernel dies, as a crashed machine does: its task goes with all ports, so that pagers get dead names; nothing is returned.
    Every mapping stays where it is, and a touch of it is SIGBUS; so is one that waits.  vm_map fails with KERN_TERMINATED.  Not from a
    message's execution.  A second time: nothing.  */

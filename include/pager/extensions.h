@@ -20,6 +20,15 @@ extern "C" {
    callbacks for the same page.  To be set before the first request.  EINVAL: COUNT is out of range.  */
 error_t pager_set_concurrent_reads(struct pager *pager, unsigned int count);
 
+/* Optional, defined by the translator (the library has a weak one that returns EOPNOTSUPP; then pages are read one by one by
+   pager_read_page, which must be there in any case).  Called where a client asked for neighbouring pages at once: read LENGTH bytes,
+   whole pages, at OFFSET, in one piece.  *BUF: a page-aligned buffer from vm_allocate or mmap, which the library takes over.  *READ: how many
+   bytes from the start were read, whole pages, the length of *BUF; on success and on failure alike.  The page behind them gets the error,
+   the rest is read by pager_read_page.  *WRITE_LOCK: as for pager_read_page, for all of them: where pages differ, read fewer.
+   Pages that are read together are supplied together, in one message.  */
+error_t pager_read_pages(struct user_pager_info *pager, vm_offset_t offset, vm_size_t length, vm_address_t *buf,
+                         vm_size_t *read, int *write_lock);
+
 /* How long pager_shutdown waits for clients that do not answer, in milliseconds (10,000).  They are then given up
    as if dead: what they had not returned is lost.  */
 void pager_set_shutdown_patience(struct pager *pager, unsigned int milliseconds);

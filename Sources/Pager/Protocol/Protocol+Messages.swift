@@ -60,7 +60,8 @@ extension PageProtocol {
 
         // Only who may write can have changed the page. A clean copy is data, too, where the store's is bad.
         let believed = dirty && access == .write
-        let wanted = believed || (!dirty && s.isInvalid && !s.isHeld)
+        // (What could not be written is dropped with `sent`, for the client had it: if it is back before that, it is the only copy.)
+        let wanted = believed || (!dirty && s.isInvalid && (!s.isHeld || s.activity == .sending))
         let refusal: Refusal = dirty && !believed ? .dirtyFromReader : .none
 
         if !keepsCopy {

@@ -21,7 +21,14 @@ extension PageProtocol {
             effects.data = .discard
             return effects
         }
-        if code != 0 { return refuseFirst(&s, s.head.write ? 1 : s.leadingReaders, code) }
+        if code != 0 {
+            if context.notify && context.hadHolders && s.isAccessEmpty {
+                // Told after the error, the eviction would clear it. What was refused is read again then.
+                s.activity = .notifying
+                return Effects(action: .notify)
+            }
+            return refuseFirst(&s, s.head.write ? 1 : s.leadingReaders, code)
+        }
         s.error = 0
         let effects = supplyFirst(&s, .supply, writeLock: writeLock, context)
         s.isWriteLocked = writeLock

@@ -59,18 +59,18 @@ struct JobQueue {
         if job.pointee.action == .write { versions += 1 }
     }
 
-    /// Versions that were taken out, linked through `next`, go back to the head.
-    mutating func prepend(_ versions: JobPointer) {
-        var end = versions
+    /// Jobs that were taken out, linked through `next`, go back to the head.
+    mutating func prepend(_ jobs: JobPointer) {
+        var end = jobs
         while true {
             end.pointee.state = .waiting
             count += 1
-            self.versions += 1
+            if end.pointee.action == .write { versions += 1 }
             guard let next = end.pointee.next else { break }
             end = next
         }
         end.pointee.next = first
-        first = versions
+        first = jobs
         if last == nil { last = end }
     }
 

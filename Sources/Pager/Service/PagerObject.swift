@@ -47,6 +47,8 @@ struct PagerObject: ~Copyable {
 
     /// The translator's pager_write_pages said that it does not exist.
     let writesSingly = Atomic<UInt32>(0)
+    /// The same of pager_read_pages.
+    let readsSingly = Atomic<UInt32>(0)
 
     /// pager_offer_page was called once (Offers.swift).
     let isOffered = Atomic<UInt32>(0)

@@ -119,6 +119,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             let action = job.pointee.action
             if action == .write {
                 writeVersions(job)
+            } else if action == .read {
+                readPages(job)
             } else {
                 let next = NextCall(action: action, page: job.pointee.page, hadHolders: job.pointee.hadHolders)
                 Memory.free(job)

@@ -175,7 +175,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return (last, count, adjoin)
     }
 
-    private func leaveRest(_ first: JobPointer) {
+    /// The jobs that are linked to this one go back to the head of the queue.
+    func leaveRest(_ first: JobPointer) {
         pointee.monitor.lock()
         if let rest = first.pointee.next {
             first.pointee.next = nil
