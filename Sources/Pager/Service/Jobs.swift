@@ -24,6 +24,8 @@ struct Job {
     var action: Action
     /// `Effects.holders` of the effect that asked for it.
     var hadHolders: Bool
+    /// A read that was tried together with others, and is to be done by itself.
+    var isSingle = false
 
     // Versions only.
     var address: vm_address_t = 0

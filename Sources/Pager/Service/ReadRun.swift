@@ -16,9 +16,14 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The callback of this job, and of those that it takes along. The executor is held for it.
     @inline(never)
     func readPages(_ first: JobPointer) {
-        let count = pointee.readsSingly.load(ordering: .relaxed) != 0 ? 1 : takeReads(first)
+        let count = pointee.readsSingly.load(ordering: .relaxed) != 0 || first.pointee.isSingle ? 1 : takeReads(first)
         guard let job = count > 1 ? readRun(first, count) : first else { return }
         // What is left is done singly: one here, the others in their old place.
+        var rest = job.pointee.next
+        while let one = rest {
+            one.pointee.isSingle = true
+            rest = one.pointee.next
+        }
         leaveRest(job)
         follow(.read, call(taken(job)))
     }
@@ -36,7 +41,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         defer { pointee.monitor.unlock() }
         var last = first, count = 1
         while count < PagerPointer.readLimit, let next = locked.pointee.jobs.first, next.pointee.action == .read,
-              next.pointee.page == last.pointee.page + 1, !locked.pointee.aside.covers(next.pointee.page) {
+              !next.pointee.isSingle, next.pointee.page == last.pointee.page + 1, !locked.pointee.aside.covers(next.pointee.page) {
             locked.pointee.jobs.remove(next)
             last.pointee.next = next
             last = next
