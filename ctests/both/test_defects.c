@@ -65,6 +65,8 @@ static void test_waiting_data_is_precious_after_a_write(void **state)
         party_open(&p, state, 0, 8, 1);
         struct client *x = party_join(&p), *y = others ? party_join(&p) : x;
         assert_int_equal(try_write(x, 4, 44), 0);
+        /* Whoever read the page is done: else the write waits for it in the write-back, from where the data are handed on at once.  */
+        world_settle(&p.world);
         store_close_gate(&p.world, CALL_WRITE);
         evict(x, 4);
         store_wait_gate(&p.world, CALL_WRITE, 1);

@@ -422,6 +422,8 @@ static void test_callbacks_in_the_order_of_the_requests(void **state)
     assert_int_equal(try_write(scene.x, 10, 1), 0);
     store_write_lock(&scene.party.world, 1);
     assert_int_equal(try_read(scene.x, 11, &byte), 0);
+    /* Whoever read the pages is done: else what comes back would wait for him.  */
+    world_settle(&scene.party.world);
     scene.party.world.store->logged = 0;
     store_close_gate(&scene.party.world, CALL_READ);
     ask(scene.x, 5, VM_PROT_READ);
