@@ -1,0 +1,748 @@
+/* Points of the protocol for which scripts/break-it found that one test case, or none, notices a fault: a second look at each, from
+   another side than the programs that the points belong to.  */
+
+#include <sched.h>
+
+#include "cast.h"
+#include "platform.h"
+
+/* A message that is made by hand.  */
+static void send_raw(sk_object *object, struct sk_message message, const void *data)
+{
+    assert_int_equal(sk_send_raw(object, &message, data, 0), 0);
+}
+
+static void request_pages(sk_object *object, size_t first, size_t count, vm_prot_t access)
+{
+    send_raw(object, (struct sk_message) { .id = SK_DATA_REQUEST, .offset = page_offset(first),
+                                           .length = page_offset(count), .access = access }, NULL);
+}
+
+static int is_touched(struct cast *c, size_t page) { return pager_page_word(c->world.pager, page_offset(page)) != 0; }
+
+/* ---- Section 3: callbacks ---- */
+
+/* "Requests for one object run in the order in which they came, one at a time": pages of one message, so that one worker notes them.  */
+static void test_callbacks_in_order_and_apart(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 16, 0);
+    store_close_gate(&c.world, CALL_READ);
+    ask(c.objects[0], 9, VM_PROT_READ);
+    store_wait_gate(&c.world, CALL_READ, 1);
+    request_pages(c.objects[1], 2, 5, VM_PROT_READ);
+    while (!is_touched(&c, 6))
+        sched_yield();
+    assert_int_equal(store_count(&c.world, CALL_READ), 1);
+    store_open_gate(&c.world, CALL_READ);
+    for (size_t page = 2; page < 7; page++)
+        wait_page(c.objects[1], page, SK_WANT_READABLE);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(store_call(&c.world, CALL_READ, 1 + i).page, page_offset(2 + i));
+    assert_int_equal(c.world.store->max_running, 1);
+    cast_close(&c);
+}
+
+/* The same for writes: returned pages that wait are written in the order in which they came.  */
+static void test_returned_pages_are_written_in_order(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 16, 0);
+    static const size_t pages[] = { 9, 2, 14, 6, 0 };
+    for (unsigned i = 0; i < 5; i++)
+        put(c.objects[i & 1], pages[i], (unsigned char) (50 + i));
+    store_close_gate(&c.world, CALL_WRITE);
+    for (unsigned i = 0; i < 5; i++) {
+        evict(c.objects[i & 1], pages[i]);
+        if (i == 0)
+            store_wait_gate(&c.world, CALL_WRITE, 1);
+        fence_by_refusal(&c, c.objects[0]);
+    }
+    store_open_gate(&c.world, CALL_WRITE);
+    pager_sync(c.world.pager, 1);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(store_call(&c.world, CALL_WRITE, i).page, page_offset(pages[i]));
+    assert_int_equal(c.world.store->max_running, 1);
+    cast_close(&c);
+}
+
+/* "Different objects run side by side": each of five has a callback at the gate.  */
+static void test_objects_run_side_by_side(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    struct world others[4];
+    sk_object *objects[4];
+    store_close_gate(&c.world, CALL_READ);
+    ask(c.objects[0], 0, VM_PROT_READ);
+    store_wait_gate(&c.world, CALL_READ, 1);
+    for (int i = 0; i < 4; i++) {
+        world_join(&others[i], &c.world, 4, 0);
+        objects[i] = sk_map(c.kernels[0], others[i].port);
+        store_close_gate(&others[i], CALL_READ);
+        ask(objects[i], 0, VM_PROT_READ);
+        store_wait_gate(&others[i], CALL_READ, 1);
+    }
+    store_open_gate(&c.world, CALL_READ);
+    for (int i = 0; i < 4; i++)
+        store_open_gate(&others[i], CALL_READ);
+    for (int i = 0; i < 4; i++) {
+        wait_page(objects[i], 0, SK_WANT_READABLE);
+        assert_int_equal(sk_terminate(objects[i]), 0);
+    }
+    for (int i = 4; i-- > 0; ) {
+        /* (Without workers of its own it is not asked for rights and memory: those are the first one's to count.)  */
+        others[i].requests = NULL;
+        world_close(&others[i]);
+    }
+    cast_close(&c);
+}
+
+/* pager_set_concurrent_reads: so many reads run at once, and no more.  */
+static void test_reads_side_by_side(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 16, 0);
+    assert_int_equal(pager_set_concurrent_reads(c.world.pager, 3), 0);
+    store_close_gate(&c.world, CALL_READ);
+    for (size_t page = 0; page < 6; page++)
+        ask(c.objects[page & 1], page, VM_PROT_READ);
+    store_wait_gate(&c.world, CALL_READ, 3);
+    store_open_gate(&c.world, CALL_READ);
+    for (size_t page = 0; page < 6; page++)
+        wait_page(c.objects[page & 1], page, SK_WANT_READABLE);
+    assert_int_equal(c.world.store->max_reads, 3);
+    cast_close(&c);
+}
+
+/* pager_write_pages: what it did not write of a run is written page by page; what it cannot do at all, too.  */
+static void test_runs_are_written_to_the_end(void **state)
+{
+    (void) state;
+    for (int most = 0; most < 3; most++) {
+        struct cast c;
+        cast_open(&c, 1, 8, 0);
+        store_multi_write(&c.world, most);
+        for (size_t page = 1; page < 7; page++)
+            put(c.objects[0], page, (unsigned char) (60 + page));
+        pager_return(c.world.pager, 1);
+        for (size_t page = 1; page < 7; page++) {
+            assert_int_equal(store_byte(&c.world, page), 60 + page);
+            assert_int_equal(pager_get_error(c.world.pager, page_offset(page)), 0);
+        }
+        if (!most)
+            assert_int_equal(store_count(&c.world, CALL_WRITE), 6);
+        cast_close(&c);
+    }
+}
+
+/* A run of which a prefix was written before an error: the error is the next page's, and the rest is written.  */
+static void test_error_behind_a_written_prefix(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 8, 0);
+    store_multi_write(&c.world, 8);
+    c.world.store->multi_prefix = 2;
+    store_fail(&c.world, CALL_WRITES, EIO, 1);
+    for (size_t page = 0; page < 6; page++)
+        put(c.objects[0], page, (unsigned char) (70 + page));
+    pager_return(c.world.pager, 1);
+    for (size_t page = 0; page < 6; page++)
+        assert_int_equal(store_byte(&c.world, page), 70 + page);
+    cast_close(&c);
+}
+
+/* A return of more pages than there are bits in a word: each is written.  */
+static void test_return_of_a_hundred_pages(void **state)
+{
+    (void) state;
+    enum { COUNT = 100 };
+    struct cast c;
+    cast_open(&c, 1, COUNT, 0);
+    static unsigned char data[COUNT * 4096];
+    for (size_t page = 0; page < COUNT; page++) {
+        put(c.objects[0], page, 1);
+        data[page * vm_page_size] = (unsigned char) (100 + page);
+    }
+    send_raw(c.objects[0], (struct sk_message) { .id = SK_DATA_RETURN, .length = page_offset(COUNT), .dirty = 1, .kernel_copy = 1 },
+             data);
+    world_settle(&c.world);
+    for (size_t page = 0; page < COUNT; page++)
+        assert_int_equal(store_byte(&c.world, page), (unsigned char) (100 + page));
+    cast_close(&c);
+}
+
+/* ---- Section 3: attributes, errors ---- */
+
+/* A client that comes after pager_change_attributes is told the new ones at once.  */
+static void test_new_client_is_told_the_new_attributes(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    pager_change_attributes(c.world.pager, 1, MEMORY_OBJECT_COPY_NONE, 0);
+    boolean_t ready, may_cache;
+    memory_object_copy_strategy_t strategy;
+    sk_attributes(cast_join(&c), &ready, &may_cache, &strategy);
+    assert_true(ready);
+    assert_true(may_cache);
+    assert_int_equal(strategy, MEMORY_OBJECT_COPY_NONE);
+    cast_close(&c);
+}
+
+/* Codes that the page word cannot say come through as they are, from reads and from writes, and pager_get_error knows them.  */
+static void test_odd_codes_survive(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels < 3; kernels++) {
+        struct cast c;
+        cast_open(&c, kernels, 4, 0);
+        sk_object *a = c.objects[0];
+        unsigned char byte;
+        store_fail(&c.world, CALL_READ, 4711, 1);
+        assert_int_equal(kernel_read(a, 1, &byte), 4711);
+        assert_int_equal(pager_get_error(c.world.pager, page_offset(1)), 4711);
+        put(a, 2, 9);
+        store_fail(&c.world, CALL_WRITE, EROFS, 1);
+        evict(a, 2);
+        world_settle(&c.world);
+        assert_int_equal(pager_get_error(c.world.pager, page_offset(2)), EROFS);
+        assert_int_equal(kernel_read(c.objects[kernels - 1], 2, &byte), EROFS);
+        cast_close(&c);
+    }
+}
+
+/* "A failed write marks the page's backing data invalid ... until a later write succeeds": by a sync whose copy stays.  */
+static void test_later_write_makes_the_page_good(void **state)
+{
+    (void) state;
+    for (int notify = 0; notify < 2; notify++) {
+        struct cast c;
+        cast_open(&c, 2, 4, notify);
+        sk_object *a = c.objects[0], *b = c.objects[1];
+        put(a, 0, 80);
+        store_fail(&c.world, CALL_WRITE, ENOSPC, 1);
+        pager_sync(c.world.pager, 1);
+        assert_int_equal(pager_get_error(c.world.pager, 0), ENOSPC);
+        assert_int_equal(store_byte(&c.world, 0), 1);
+        poke(a, 0, 81);
+        pager_sync(c.world.pager, 1);
+        assert_int_equal(pager_get_error(c.world.pager, 0), 0);
+        pager_return(c.world.pager, 1);
+        assert_int_equal(store_byte(&c.world, 0), 81);
+        assert_int_equal(get(b, 0), 81);
+        assert_int_equal(store_count(&c.world, CALL_READ), 2);
+        cast_close(&c);
+    }
+}
+
+/* pager_get_error speaks of the page itself, not of one that lies as far from the start of another part of the map.  */
+static void test_errors_of_far_pages_are_their_own(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    unsigned char byte;
+    store_fail(&c.world, CALL_READ, EIO, 1);
+    assert_int_equal(kernel_read(c.objects[0], 3, &byte), EIO);
+    for (size_t page = 1024; page < (size_t) 1 << 50; page *= 512) {
+        assert_int_equal(pager_get_error(c.world.pager, page_offset(page + 3)), 0);
+        assert_int_equal(pager_page_word(c.world.pager, page_offset(page + 3)), 0);
+    }
+    assert_int_equal(pager_get_error(c.world.pager, page_offset(3)), EIO);
+    cast_close(&c);
+}
+
+/* What is known of a page survives the growth of the map: who has it is still asked.  */
+static void test_growing_map_forgets_nothing(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    put(a, 0, 90);
+    for (size_t page = 2000; page < (size_t) 1 << 40; page *= 600) {
+        get(b, page);
+        assert_int_equal(access_of(&c, 0, 0), 3);
+    }
+    assert_int_equal(get(b, 0), 90);
+    assert_int_equal(access_of(&c, 0, 0), 1);
+    cast_close(&c);
+}
+
+/* Beyond the end of the map a flush finds nothing, and takes nothing of others away.  */
+static void test_flush_of_far_pages_is_void(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    put(c.objects[0], 3, 91);
+    for (size_t page = 1024; page < (size_t) 1 << 50; page *= 512) {
+        pager_flush_some(c.world.pager, page_offset(page + 3), vm_page_size, 1);
+        assert_int_equal(access_of(&c, 3, 0), 3);
+    }
+    assert_int_equal(get(c.objects[1], 3), 91);
+    cast_close(&c);
+}
+
+/* A request for which the page map has no memory gets an error, and is served when it is made again.  */
+static void test_request_without_memory_is_answered(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    unsigned char byte;
+    world_settle(&c.world);
+    platform_fail_allocation(0);
+    int error = kernel_read(c.objects[0], 3, &byte);
+    platform_fail_allocation(-1);
+    assert_int_equal(error, ENOMEM);
+    assert_int_equal(sk_count(c.objects[0], SK_DATA_ERROR), 1);
+    assert_int_equal(get(c.objects[0], 3), 4);
+    cast_close(&c);
+}
+
+/* ---- Section 3: precious pages, write locks ---- */
+
+/* With notification every supply is precious: to one client, to several, of new data and of handed-on ones.  */
+static void test_every_page_is_precious_with_notice(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels < 4; kernels++) {
+        struct cast c;
+        cast_open(&c, kernels, 4, 1);
+        for (int i = 0; i < kernels; i++) {
+            get(c.objects[i], 0);
+            assert_true(sk_page_state(c.objects[i], 0).precious);
+            put(c.objects[i], 1, (unsigned char) (20 + i));
+            assert_true(sk_page_state(c.objects[i], page_offset(1)).precious);
+        }
+        cast_close(&c);
+    }
+}
+
+/* The notice comes once, after the write, and not before the last client has lost the page.  */
+static void test_one_notice_after_the_write_and_the_last_copy(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 1);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    put(a, 0, 30);
+    store_close_gate(&c.world, CALL_WRITE);
+    evict(a, 0);
+    store_wait_gate(&c.world, CALL_WRITE, 1);
+    fence_by_refusal(&c, a);
+    assert_int_equal(store_count(&c.world, CALL_EVICT), 0);
+    store_open_gate(&c.world, CALL_WRITE);
+    store_wait_count(&c.world, CALL_EVICT, 1);
+    assert_int_equal(store_byte(&c.world, 0), 30);
+    get(a, 1);
+    get(b, 1);
+    evict(a, 1);
+    world_settle(&c.world);
+    assert_int_equal(store_count(&c.world, CALL_EVICT), 1);
+    evict(b, 1);
+    world_settle(&c.world);
+    assert_int_equal(store_count(&c.world, CALL_EVICT), 2);
+    assert_int_equal(store_call(&c.world, CALL_EVICT, 1).page, page_offset(1));
+    cast_close(&c);
+}
+
+/* A page that goes from one client to another is not evicted.  */
+static void test_no_notice_for_a_page_that_is_handed_on(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 1);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    put(a, 0, 31);
+    put(b, 0, 32);
+    put(a, 0, 33);
+    get(a, 1);
+    put(b, 1, 34);
+    world_settle(&c.world);
+    assert_int_equal(store_count(&c.world, CALL_EVICT), 0);
+    evict(a, 0);
+    evict(b, 1);
+    world_settle(&c.world);
+    assert_int_equal(store_count(&c.world, CALL_EVICT), 2);
+    cast_close(&c);
+}
+
+/* "Reporting clears the page's errors": the eviction of a page that could not be written.  */
+static void test_notice_clears_the_error(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels < 3; kernels++) {
+        struct cast c;
+        cast_open(&c, kernels, 4, 1);
+        put(c.objects[0], 2, 35);
+        store_fail(&c.world, CALL_WRITE, EIO, 1);
+        evict(c.objects[0], 2);
+        world_settle(&c.world);
+        assert_int_equal(store_count(&c.world, CALL_EVICT), 1);
+        assert_int_equal(pager_get_error(c.world.pager, page_offset(2)), 0);
+        assert_int_equal(get(c.objects[kernels - 1], 2), 3);
+        cast_close(&c);
+    }
+}
+
+/* A write lock: supplied read-only, asked before the first write; refused: flushed, and the next request for writing, and no other,
+   gets the error.  */
+static void test_refused_unlock_is_told_once(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels < 3; kernels++) {
+        struct cast c;
+        cast_open(&c, kernels, 4, 0);
+        sk_object *a = c.objects[0];
+        store_write_lock(&c.world, 1);
+        get(a, 1);
+        assert_int_equal(sk_page_state(a, page_offset(1)).lock & VM_PROT_WRITE, VM_PROT_WRITE);
+        assert_int_equal(store_count(&c.world, CALL_UNLOCK), 0);
+        store_fail(&c.world, CALL_UNLOCK, EDQUOT, 1);
+        ask_unlock(a, 1);
+        wait_page(a, 1, SK_WANT_ABSENT);
+        assert_int_equal(store_count(&c.world, CALL_UNLOCK), 1);
+        get(a, 1);
+        evict(a, 1);
+        unsigned char byte = 5;
+        assert_int_equal(kernel_write(a, 1, byte), EDQUOT);
+        assert_int_equal(store_count(&c.world, CALL_UNLOCK), 1);
+        put(a, 1, byte);
+        assert_int_equal(store_count(&c.world, CALL_UNLOCK), 2);
+        cast_close(&c);
+    }
+}
+
+/* ---- Section 3: ranges ---- */
+
+static int sync_0(void *pager) { pager_sync_some(pager, 0, vm_page_size, 1); return 0; }
+
+/* "With wait ... every write that was already under way in the range has reached the backing store": one that a worker does straight
+   from the message (a lone client), and one that is queued.  */
+static void test_wait_for_a_write_that_was_under_way(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels < 3; kernels++) {
+        struct cast c;
+        cast_open(&c, kernels, 4, 0);
+        put(c.objects[0], 0, 40);
+        store_close_gate(&c.world, CALL_WRITE);
+        evict(c.objects[0], 0);
+        store_wait_gate(&c.world, CALL_WRITE, 1);
+        struct task task;
+        task_begin(&task, sync_0, c.world.pager);
+        for (int i = 0; i < kernels; i++)
+            assert_int_equal(sk_wait_message(c.objects[i], SK_LOCK_COMPLETED, 1, 0), 0);
+        fence_by_refusal(&c, c.objects[0]);
+        assert_true(task_waits(&task));
+        store_open_gate(&c.world, CALL_WRITE);
+        task_end(&task);
+        assert_int_equal(store_byte(&c.world, 0), 40);
+        cast_close(&c);
+    }
+}
+
+/* Precious pages that are clean come back with pager_return.  */
+static void test_return_takes_clean_precious_pages(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 1);
+    get(c.objects[0], 0);
+    get(c.objects[1], 0);
+    pager_return(c.world.pager, 1);
+    assert_int_equal(sk_count(c.objects[0], SK_DATA_RETURN), 1);
+    assert_int_equal(sk_count(c.objects[1], SK_DATA_RETURN), 1);
+    world_settle(&c.world);
+    assert_int_equal(store_count(&c.world, CALL_EVICT), 1);
+    assert_int_equal(store_count(&c.world, CALL_WRITE), 0);
+    cast_close(&c);
+}
+
+/* ---- Section 4 ---- */
+
+/* A request whose range is none of whole pages gets one error, for the pages that it touches.  */
+static void test_ill_shaped_request_gets_one_error(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    const struct { vm_offset_t offset; vm_size_t length; } shapes[] = {
+        { vm_page_size + 8, vm_page_size }, { vm_page_size, 100 }, { 2 * vm_page_size, 0 },
+    };
+    for (unsigned i = 0; i < 3; i++) {
+        send_raw(c.objects[0], (struct sk_message) { .id = SK_DATA_REQUEST, .offset = shapes[i].offset, .length = shapes[i].length,
+                                                     .access = VM_PROT_READ }, NULL);
+        assert_int_equal(sk_wait_message(c.objects[0], SK_DATA_ERROR, i + 1, 0), 0);
+        struct sk_message error;
+        assert_int_equal(sk_last_message(c.objects[0], SK_DATA_ERROR, &error), 0);
+        assert_int_equal(error.error, EINVAL);
+        assert_int_equal(error.offset, page_offset(shapes[i].offset / vm_page_size));
+    }
+    world_settle(&c.world);
+    assert_int_equal(sk_count(c.objects[0], SK_DATA_ERROR), 3);
+    assert_int_equal(world_statistics(&c.world).refused, 3);
+    assert_int_equal(store_count(&c.world, CALL_READ), 0);
+    cast_close(&c);
+}
+
+/* A failing read is answered by one error to each who waits.  */
+static void test_failing_read_is_answered_once(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels < 4; kernels++) {
+        struct cast c;
+        cast_open(&c, kernels, 4, 0);
+        store_close_gate(&c.world, CALL_READ);
+        store_fail(&c.world, CALL_READ, EIO, 1);
+        for (int i = 0; i < kernels; i++) {
+            ask(c.objects[i], 0, VM_PROT_READ);
+            fence_by_refusal(&c, c.objects[i]);
+        }
+        store_wait_gate(&c.world, CALL_READ, 1);
+        store_open_gate(&c.world, CALL_READ);
+        for (int i = 0; i < kernels; i++)
+            wait_page(c.objects[i], 0, SK_WANT_SETTLED);
+        world_settle(&c.world);
+        for (int i = 0; i < kernels; i++) {
+            assert_int_equal(sk_count(c.objects[i], SK_DATA_ERROR), 1);
+            assert_int_equal(sk_count(c.objects[i], SK_DATA_SUPPLY), 0);
+            assert_int_equal(sk_page_state(c.objects[i], 0).last_error, EIO);
+        }
+        cast_close(&c);
+    }
+}
+
+/* memory_object_copy, a change_completed and a supply_completed that nobody asked for: each is counted as refused.  */
+static void test_what_nobody_asked_for_is_refused(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    const mach_msg_id_t ids[] = { SK_COPY, SK_CHANGE_COMPLETED, SK_SUPPLY_COMPLETED, SK_LOCK_COMPLETED };
+    for (unsigned i = 0; i < 4; i++) {
+        send_raw(c.objects[0], (struct sk_message) { .id = ids[i], .length = vm_page_size }, NULL);
+        world_settle(&c.world);
+        assert_int_equal(world_statistics(&c.world).refused, i + 1);
+    }
+    put(c.objects[0], 0, 1);
+    cast_close(&c);
+}
+
+/* An unlock and a request of several pages: each page is answered.  */
+static void test_every_page_of_a_message_is_answered(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 8, 0);
+    sk_object *a = c.objects[0];
+    request_pages(a, 1, 4, VM_PROT_READ);
+    for (size_t page = 1; page < 5; page++)
+        wait_page(a, page, SK_WANT_READABLE);
+    for (size_t page = 1; page < 5; page++)
+        get(c.objects[1], page);
+    send_raw(a, (struct sk_message) { .id = SK_DATA_UNLOCK, .offset = page_offset(1), .length = page_offset(4),
+                                      .access = VM_PROT_WRITE }, NULL);
+    for (size_t page = 1; page < 5; page++) {
+        wait_page(a, page, SK_WANT_WRITABLE);
+        wait_page(c.objects[1], page, SK_WANT_ABSENT);
+    }
+    cast_close(&c);
+}
+
+/* First come, first served, with more clients than a page word has room for: each writer in its turn.  */
+static void test_queue_keeps_its_order(void **state)
+{
+    (void) state;
+    for (int kernels = 4; kernels < 8; kernels += 3) {
+        struct cast c;
+        cast_open(&c, kernels, 4, 0);
+        store_close_gate(&c.world, CALL_READ);
+        for (int i = 0; i < kernels; i++) {
+            /* Who has it in its turn is not asked to give it up before we look.  */
+            sk_hold(c.objects[i], SK_HOLD_LOCK);
+            ask(c.objects[i], 0, RW);
+            fence_by_refusal(&c, c.objects[i]);
+        }
+        store_wait_gate(&c.world, CALL_READ, 1);
+        store_open_gate(&c.world, CALL_READ);
+        for (int i = 0; i < kernels; i++) {
+            wait_page(c.objects[i], 0, SK_WANT_WRITABLE);
+            assert_int_equal(access_of(&c, 0, (unsigned) i), 3);
+            for (int later = i + 1; later < kernels; later++)
+                assert_int_equal(state_of(c.objects[later], 0), SK_PAGE_REQUESTED);
+            sk_release_all(c.objects[i]);
+        }
+        cast_close(&c);
+    }
+}
+
+/* Readers next to each other are served together, the writer behind them after them, and the reader behind it last.  */
+static void test_readers_together_writer_apart(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 4, 4, 0);
+    const vm_prot_t wishes[] = { VM_PROT_READ, VM_PROT_READ, RW, VM_PROT_READ };
+    store_close_gate(&c.world, CALL_READ);
+    for (int i = 0; i < 4; i++) {
+        sk_hold(c.objects[i], SK_HOLD_LOCK);
+        ask(c.objects[i], 0, wishes[i]);
+        fence_by_refusal(&c, c.objects[i]);
+    }
+    store_wait_gate(&c.world, CALL_READ, 1);
+    store_open_gate(&c.world, CALL_READ);
+    wait_page(c.objects[0], 0, SK_WANT_READABLE);
+    wait_page(c.objects[1], 0, SK_WANT_READABLE);
+    held(c.objects[0], 1);
+    held(c.objects[1], 1);
+    assert_int_equal(state_of(c.objects[2], 0), SK_PAGE_REQUESTED);
+    assert_int_equal(state_of(c.objects[3], 0), SK_PAGE_REQUESTED);
+    sk_release_all(c.objects[0]);
+    fence_by_refusal(&c, c.objects[0]);
+    assert_int_equal(state_of(c.objects[2], 0), SK_PAGE_REQUESTED);
+    sk_release_all(c.objects[1]);
+    wait_page(c.objects[2], 0, SK_WANT_WRITABLE);
+    assert_int_equal(state_of(c.objects[3], 0), SK_PAGE_REQUESTED);
+    poke(c.objects[2], 0, 50);
+    sk_release_all(c.objects[2]);
+    wait_page(c.objects[3], 0, SK_WANT_READABLE);
+    assert_int_equal(kernel_byte(c.objects[3], 0), 50);
+    /* For the readers, who gave it up clean, and again for the writer.  */
+    assert_int_equal(store_count(&c.world, CALL_READ), 2);
+    sk_release_all(c.objects[3]);
+    cast_close(&c);
+}
+
+/* The data of one writer reach the next one, and readers, while the disk still writes an older version; the disk gets the newest.  */
+static void test_data_pass_before_the_disk(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 3, 4, 0);
+    put(c.objects[0], 0, 51);
+    store_close_gate(&c.world, CALL_WRITE);
+    put(c.objects[1], 0, 52);
+    store_wait_gate(&c.world, CALL_WRITE, 1);
+    assert_int_equal(get(c.objects[2], 0), 52);
+    put(c.objects[0], 0, 53);
+    assert_int_equal(get(c.objects[1], 0), 53);
+    assert_int_equal(store_count(&c.world, CALL_READ), 1);
+    store_open_gate(&c.world, CALL_WRITE);
+    pager_sync(c.world.pager, 1);
+    assert_int_equal(store_byte(&c.world, 0), 53);
+    world_settle(&c.world);
+    struct pager_page_census census;
+    pager_take_census(c.world.pager, &census);
+    assert_int_equal(census.held, 0);
+    unsigned writes = store_count(&c.world, CALL_WRITE);
+    for (unsigned i = 1; i < writes; i++)
+        assert_true(store_call(&c.world, CALL_WRITE, i).first > store_call(&c.world, CALL_WRITE, i - 1).first);
+    cast_close(&c);
+}
+
+/* All readers ask for write at once while the page is being flushed for the first: each is asked to give it up once.  */
+static void test_one_flush_for_all(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 4, 4, 0);
+    for (int i = 0; i < 4; i++) {
+        get(c.objects[i], 0);
+        sk_hold(c.objects[i], SK_HOLD_LOCK);
+    }
+    ask_unlock(c.objects[0], 0);
+    for (int i = 1; i < 4; i++) {
+        held(c.objects[i], 1);
+        ask_unlock(c.objects[i], 0);
+        fence_by_refusal(&c, c.objects[i]);
+        assert_int_equal(sk_pending(c.objects[i]), 1);
+    }
+    for (int i = 1; i < 4; i++)
+        sk_release_all(c.objects[i]);
+    sk_release_all(c.objects[0]);
+    wait_page(c.objects[0], 0, SK_WANT_WRITABLE);
+    for (int i = 1; i < 4; i++) {
+        wait_page(c.objects[i], 0, SK_WANT_ABSENT);
+        assert_int_equal(sk_count(c.objects[i], SK_LOCK_REQUEST), 1);
+    }
+    assert_int_equal(access_of(&c, 0, 0), 3);
+    cast_close(&c);
+}
+
+/* While shutdown waits for a client, requests get an error, and a kernel that maps the object is turned away.  */
+static int shut_down(void *pager) { pager_shutdown(pager); return 0; }
+
+static void test_shutdown_refuses_what_comes_late(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    sk_object *a = c.objects[0];
+    put(a, 0, 61);
+    sk_hold(a, SK_HOLD_LOCK);
+    struct task first, second;
+    task_begin(&first, shut_down, c.world.pager);
+    held(a, 1);
+    unsigned char byte;
+    assert_int_equal(kernel_read(a, 1, &byte), EIO);
+    sk_kernel *late = sk_kernel_create("late");
+    sk_object *object = sk_map_async(late, c.world.port);
+    assert_int_not_equal(sk_wait_ready(object, 0), 0);
+    sk_kernel_destroy(late);
+    task_begin(&second, shut_down, c.world.pager);
+    assert_true(task_waits(&second));
+    sk_release_all(a);
+    task_end(&first);
+    task_end(&second);
+    assert_int_equal(store_byte(&c.world, 0), 61);
+    mach_port_type_t type = 0;
+    mach_port_type(mach_task_self(), c.world.port, &type);
+    assert_int_equal(type & MACH_PORT_TYPE_RECEIVE, 0);
+    cast_close(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_callbacks_in_order_and_apart),
+        cmocka_unit_test(test_returned_pages_are_written_in_order),
+        cmocka_unit_test(test_objects_run_side_by_side),
+        cmocka_unit_test(test_reads_side_by_side),
+        cmocka_unit_test(test_runs_are_written_to_the_end),
+        cmocka_unit_test(test_error_behind_a_written_prefix),
+        cmocka_unit_test(test_return_of_a_hundred_pages),
+        cmocka_unit_test(test_new_client_is_told_the_new_attributes),
+        cmocka_unit_test(test_odd_codes_survive),
+        cmocka_unit_test(test_later_write_makes_the_page_good),
+        cmocka_unit_test(test_errors_of_far_pages_are_their_own),
+        cmocka_unit_test(test_growing_map_forgets_nothing),
+        cmocka_unit_test(test_flush_of_far_pages_is_void),
+        cmocka_unit_test(test_request_without_memory_is_answered),
+        cmocka_unit_test(test_every_page_is_precious_with_notice),
+        cmocka_unit_test(test_one_notice_after_the_write_and_the_last_copy),
+        cmocka_unit_test(test_no_notice_for_a_page_that_is_handed_on),
+        cmocka_unit_test(test_notice_clears_the_error),
+        cmocka_unit_test(test_refused_unlock_is_told_once),
+        cmocka_unit_test(test_wait_for_a_write_that_was_under_way),
+        cmocka_unit_test(test_return_takes_clean_precious_pages),
+        cmocka_unit_test(test_ill_shaped_request_gets_one_error),
+        cmocka_unit_test(test_failing_read_is_answered_once),
+        cmocka_unit_test(test_what_nobody_asked_for_is_refused),
+        cmocka_unit_test(test_every_page_of_a_message_is_answered),
+        cmocka_unit_test(test_queue_keeps_its_order),
+        cmocka_unit_test(test_readers_together_writer_apart),
+        cmocka_unit_test(test_data_pass_before_the_disk),
+        cmocka_unit_test(test_one_flush_for_all),
+        cmocka_unit_test(test_shutdown_refuses_what_comes_late),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
