@@ -678,9 +678,9 @@ static void test_one_flush_for_all(void **state)
     cast_close(&c);
 }
 
-/* While shutdown waits for a client, requests get an error, and a kernel that maps the object is turned away.  */
 static int shut_down(void *pager) { pager_shutdown(pager); return 0; }
 
+/* While shutdown waits for a client, requests get an error, and a kernel that maps the object is turned away.  */
 static void test_shutdown_refuses_what_comes_late(void **state)
 {
     (void) state;
@@ -707,6 +707,50 @@ static void test_shutdown_refuses_what_comes_late(void **state)
     mach_port_type_t type = 0;
     mach_port_type(mach_task_self(), c.world.port, &type);
     assert_int_equal(type & MACH_PORT_TYPE_RECEIVE, 0);
+    cast_close(&c);
+}
+
+/* A write fails while its page is being asked back for somebody else, and the holder's copy is clean: the version in memory is all
+   there is, and is what the waiter gets (R10).  */
+static void test_unwritten_version_is_handed_on(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    put(a, 0, 70);
+    store_close_gate(&c.world, CALL_WRITE);
+    pager_sync_some(c.world.pager, 0, vm_page_size, 0);
+    store_wait_gate(&c.world, CALL_WRITE, 1);
+    sk_hold(a, SK_HOLD_LOCK);
+    ask(b, 0, RW);
+    held(a, 1);
+    store_fail(&c.world, CALL_WRITE, EIO, 1);
+    store_open_gate(&c.world, CALL_WRITE);
+    while (pager_get_error(c.world.pager, 0) != EIO)
+        sched_yield();
+    sk_release_all(a);
+    wait_page(b, 0, SK_WANT_WRITABLE);
+    assert_int_equal(kernel_byte(b, 0), 70);
+    assert_int_equal(store_byte(&c.world, 0), 1);
+    /* (The page must be at rest: what comes back while the answer is still being sent is not written again.)  */
+    world_settle(&c.world);
+    pager_return(c.world.pager, 1);
+    assert_int_equal(store_byte(&c.world, 0), 70);
+    cast_close(&c);
+}
+
+/* When only weak references are left pager_dropweak is called, and if it gives them up the pager ends (world_close looks).  */
+static void test_dropweak_gives_the_last_reference_up(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    ports_port_ref_weak(c.world.pager);
+    ports_port_ref_weak(c.world.pager);
+    c.world.store->drop_weak = 2;
+    put(c.objects[0], 0, 71);
+    assert_int_equal(c.world.store->dropped_weak, 0);
     cast_close(&c);
 }
 
@@ -743,6 +787,8 @@ int main(void)
         cmocka_unit_test(test_data_pass_before_the_disk),
         cmocka_unit_test(test_one_flush_for_all),
         cmocka_unit_test(test_shutdown_refuses_what_comes_late),
+        cmocka_unit_test(test_unwritten_version_is_handed_on),
+        cmocka_unit_test(test_dropweak_gives_the_last_reference_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
