@@ -2,6 +2,7 @@
    another side than the programs that the points belong to.  */
 
 #include <sched.h>
+#include <time.h>
 
 #include "cast.h"
 #include "platform.h"
@@ -754,6 +755,123 @@ static void test_dropweak_gives_the_last_reference_up(void **state)
     cast_close(&c);
 }
 
+/* Readers ask for write while the page is read for one more: the first gets it, and the flush answers the others, who get nothing that
+   they do not ask for again (R4, R9).  */
+static void unlocks_behind_a_page_in(int readers)
+{
+    struct cast c;
+    cast_open(&c, readers + 1, 4, 0);
+    for (int i = 0; i < readers; i++)
+        get(c.objects[i], 0);
+    store_close_gate(&c.world, CALL_READ);
+    ask(c.objects[readers], 0, VM_PROT_READ);
+    store_wait_gate(&c.world, CALL_READ, 1);
+    for (int i = 0; i < readers; i++) {
+        ask_unlock(c.objects[i], 0);
+        fence_by_refusal(&c, c.objects[i]);
+    }
+    store_open_gate(&c.world, CALL_READ);
+    wait_page(c.objects[0], 0, SK_WANT_WRITABLE);
+    poke(c.objects[0], 0, 80);
+    world_settle(&c.world);
+    assert_int_equal(kernel_byte(c.objects[0], 0), 80);
+    assert_int_equal(access_of(&c, 0, 0), 3);
+    for (int i = 1; i <= readers; i++) {
+        assert_int_equal(state_of(c.objects[i], 0), SK_PAGE_ABSENT);
+        assert_int_equal(access_of(&c, 0, (unsigned) i), 0);
+        assert_int_equal(sk_count(c.objects[i], SK_DATA_SUPPLY), 1);
+        assert_int_equal(sk_count(c.objects[i], SK_LOCK_REQUEST), 1);
+    }
+    for (int i = 1; i <= readers; i++)
+        put(c.objects[i], 0, (unsigned char) (80 + i));
+    assert_int_equal(get(c.objects[0], 0), 80 + readers);
+    cast_close(&c);
+}
+
+static void test_unlock_behind_a_page_in(void **state)
+{
+    (void) state;
+    unlocks_behind_a_page_in(2);
+}
+
+/* The last that a page word has room for, and more.  */
+static void test_many_unlocks_behind_a_page_in(void **state)
+{
+    (void) state;
+    unlocks_behind_a_page_in(3);
+    unlocks_behind_a_page_in(6);
+}
+
+/* pager_get_port: the name is good for a send right, and that right keeps the pager, without a reference, until it goes.  */
+static void test_port_from_get_port_keeps_the_pager(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    struct user_pager_info *store = c.world.store;
+    struct pager *pager = pager_create(store, c.world.bucket, 0, MEMORY_OBJECT_COPY_DELAY, 0);
+    assert_non_null(pager);
+    mach_port_t name = pager_get_port(pager);
+    assert_int_equal(mach_port_insert_right(mach_task_self(), name, name, MACH_MSG_TYPE_MAKE_SEND), KERN_SUCCESS);
+    ports_port_deref(pager);
+    assert_int_equal(store->cleared, 0);
+    sk_object *object = sk_map(c.kernels[0], name);
+    assert_int_equal(get(object, 1), 2);
+    assert_int_equal(sk_terminate(object), 0);
+    world_settle(&c.world);
+    assert_int_equal(store->cleared, 0);
+    mach_port_deallocate(mach_task_self(), name);
+    for (int cleared = 0; !cleared; sched_yield()) {
+        pthread_mutex_lock(&store->lock);
+        cleared = store->cleared;
+        /* (The other pager's is to be the only one when all is over.)  */
+        store->cleared = 0;
+        pthread_mutex_unlock(&store->lock);
+    }
+    cast_close(&c);
+}
+
+/* libports' inhibition holds for a pager's messages as well: it waits for the one that is being served, and holds the next one back.  */
+static int inhibit_bucket(void *world) { return ports_inhibit_bucket_rpcs(((struct world *) world)->bucket); }
+static int inhibit_port(void *world) { return ports_inhibit_port_rpcs(((struct world *) world)->pager); }
+
+static void check_inhibition(int (*inhibit)(void *), int of_port)
+{
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    store_close_gate(&c.world, CALL_READ);
+    ask(c.objects[0], 0, VM_PROT_READ);
+    store_wait_gate(&c.world, CALL_READ, 1);
+    struct task task;
+    task_begin(&task, inhibit, &c.world);
+    assert_true(task_waits(&task));
+    store_open_gate(&c.world, CALL_READ);
+    assert_int_equal(task_end(&task), 0);
+    wait_page(c.objects[0], 0, SK_WANT_READABLE);
+    ask(c.objects[0], 1, VM_PROT_READ);
+    struct timespec pause = { .tv_nsec = 20000000 };
+    nanosleep(&pause, NULL);        /* (A chance for what is wrong to show itself.)  */
+    assert_int_equal(store_count(&c.world, CALL_READ), 1);
+    if (of_port)
+        ports_resume_port_rpcs(c.world.pager);
+    else
+        ports_resume_bucket_rpcs(c.world.bucket);
+    wait_page(c.objects[0], 1, SK_WANT_READABLE);
+    cast_close(&c);
+}
+
+static void test_inhibited_bucket(void **state)
+{
+    (void) state;
+    check_inhibition(inhibit_bucket, 0);
+}
+
+static void test_inhibited_port(void **state)
+{
+    (void) state;
+    check_inhibition(inhibit_port, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -789,6 +907,11 @@ int main(void)
         cmocka_unit_test(test_shutdown_refuses_what_comes_late),
         cmocka_unit_test(test_unwritten_version_is_handed_on),
         cmocka_unit_test(test_dropweak_gives_the_last_reference_up),
+        cmocka_unit_test(test_unlock_behind_a_page_in),
+        cmocka_unit_test(test_many_unlocks_behind_a_page_in),
+        cmocka_unit_test(test_port_from_get_port_keeps_the_pager),
+        cmocka_unit_test(test_inhibited_bucket),
+        cmocka_unit_test(test_inhibited_port),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
