@@ -3,6 +3,7 @@
 
 #include <sched.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cast.h"
 #include "platform.h"
@@ -872,6 +873,97 @@ static void test_inhibited_port(void **state)
     check_inhibition(inhibit_port, 1);
 }
 
+/* The client for which a page is being read goes; next in the queue is a writer, and one more client has the page for reading: that one
+   is to be flushed before the writer gets what was read (R7, R9).  */
+static void read_of_the_gone_and_a_writer(int dies)
+{
+    struct cast c;
+    cast_open(&c, 3, 4, 0);
+    sk_object *holder = c.objects[0], *gone = c.objects[1], *writer = c.objects[2];
+    get(holder, 0);
+    store_close_gate(&c.world, CALL_READ);
+    ask(gone, 0, VM_PROT_READ);
+    store_wait_gate(&c.world, CALL_READ, 1);
+    sk_hold(holder, SK_HOLD_LOCK);
+    ask(writer, 0, RW);
+    fence_by_refusal(&c, writer);
+    if (dies)
+        cast_kill(&c, 1);
+    else
+        assert_int_equal(sk_terminate(gone), 0);
+    /* The first place of the queue (docs/design.md, the page word): client 2, for writing.  */
+    while ((pager_page_word(c.world.pager, 0) >> 9 & 15) != (1 | 2 << 1 | 8))
+        sched_yield();
+    store_open_gate(&c.world, CALL_READ);
+    held(holder, 1);
+    assert_int_equal(state_of(writer, 0), SK_PAGE_REQUESTED);
+    sk_release_all(holder);
+    wait_page(writer, 0, SK_WANT_WRITABLE);
+    assert_int_equal(state_of(holder, 0), SK_PAGE_ABSENT);
+    assert_int_equal(access_of(&c, 0, 0), 0);
+    cast_close(&c);
+}
+
+static void test_read_of_the_dead_and_a_writer(void **state)
+{
+    (void) state;
+    read_of_the_gone_and_a_writer(1);
+}
+
+static void test_read_of_the_terminated_and_a_writer(void **state)
+{
+    (void) state;
+    read_of_the_gone_and_a_writer(0);
+}
+
+/* "Refused with a logged reason", and each reason once: what comes on standard error.  */
+static void test_each_reason_is_logged(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    int saved = dup(STDERR_FILENO), ends[2];
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    for (int i = 0; i < 3; i++) {
+        send_raw(c.objects[0], (struct sk_message) { .id = SK_LOCK_COMPLETED, .offset = 0x5000, .length = vm_page_size }, NULL);
+        world_settle(&c.world);
+        send_raw(c.objects[0], (struct sk_message) { .id = SK_DATA_UNLOCK, .offset = 3, .length = vm_page_size }, NULL);
+    }
+    world_settle(&c.world);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(ends[1]);
+    char log[4096] = "";
+    ssize_t length = read(ends[0], log, sizeof log - 1);
+    close(ends[0]);
+    assert_true(length > 0);
+    assert_string_equal(log, "libpager: refused: lock_completed at 0x5000, length 0x1000, for which nothing was asked\n"
+                             "libpager: refused: message with misaligned offset 0x3 or length 0x1000\n");
+    assert_int_equal(world_statistics(&c.world).refused, 6);
+    cast_close(&c);
+}
+
+/* An offered page that the client has, changed or not, stays as it is, and nothing is sent.  */
+static void test_offer_leaves_what_is_there(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    vm_address_t data = 0;
+    assert_int_equal(vm_allocate(mach_task_self(), &data, vm_page_size, 1), KERN_SUCCESS);
+    memset((void *) data, 0xaa, vm_page_size);
+    put(c.objects[0], 0, 60);
+    get(c.objects[0], 1);
+    for (size_t page = 0; page < 2; page++)
+        pager_offer_page(c.world.pager, 0, 0, page_offset(page), data);
+    assert_int_equal(sk_count(c.objects[0], SK_DATA_SUPPLY), 2);
+    assert_int_equal(kernel_byte(c.objects[0], 0), 60);
+    assert_int_equal(kernel_byte(c.objects[0], 1), 2);
+    assert_int_equal(vm_deallocate(mach_task_self(), data, vm_page_size), KERN_SUCCESS);
+    cast_close(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -907,6 +999,10 @@ int main(void)
         cmocka_unit_test(test_shutdown_refuses_what_comes_late),
         cmocka_unit_test(test_unwritten_version_is_handed_on),
         cmocka_unit_test(test_dropweak_gives_the_last_reference_up),
+        cmocka_unit_test(test_read_of_the_dead_and_a_writer),
+        cmocka_unit_test(test_read_of_the_terminated_and_a_writer),
+        cmocka_unit_test(test_each_reason_is_logged),
+        cmocka_unit_test(test_offer_leaves_what_is_there),
         cmocka_unit_test(test_unlock_behind_a_page_in),
         cmocka_unit_test(test_many_unlocks_behind_a_page_in),
         cmocka_unit_test(test_port_from_get_port_keeps_the_pager),
