@@ -964,6 +964,66 @@ static void test_offer_leaves_what_is_there(void **state)
     cast_close(&c);
 }
 
+/* The error of a refused unlock is the client's own: others read and write, and it reads itself, until it asks to write again.  */
+static void test_refused_unlock_is_the_clients_own(void **state)
+{
+    (void) state;
+    for (int kernels = 2; kernels < 7; kernels += 4) {
+        struct cast c;
+        cast_open(&c, kernels, 4, 0);
+        sk_object *a = c.objects[kernels - 1], *b = c.objects[0];
+        store_write_lock(&c.world, 1);
+        get(a, 0);
+        store_fail(&c.world, CALL_UNLOCK, ENOSPC, 1);
+        ask_unlock(a, 0);
+        wait_page(a, 0, SK_WANT_ABSENT);
+        get(b, 0);
+        get(a, 0);
+        put(b, 0, 65);
+        assert_int_equal(get(a, 0), 65);
+        assert_int_equal(store_count(&c.world, CALL_UNLOCK), 2);
+        /* (Its copy goes as a flush, and its request then gets the error.)  */
+        assert_int_equal(kernel_write(a, 0, 66), ENOSPC);
+        put(a, 0, 67);
+        assert_int_equal(get(b, 0), 67);
+        cast_close(&c);
+    }
+}
+
+/* Pages that are alike share a descriptor, which remembers what becomes of requests: those for reading and those for writing apart.  */
+static void alike_pages(vm_prot_t first, vm_prot_t second)
+{
+    struct cast c;
+    cast_open(&c, 6, 4, 0);
+    sk_object *holder = c.objects[5], *other = c.objects[4];
+    const vm_prot_t wishes[] = { first, second };
+    for (size_t page = 0; page < 2; page++)
+        get(holder, page);
+    world_settle(&c.world);
+    assert_int_equal(pager_page_word(c.world.pager, 0), pager_page_word(c.world.pager, page_offset(1)));
+    for (size_t page = 0; page < 2; page++) {
+        ask(other, page, wishes[page]);
+        wait_page(other, page, wishes[page] == RW ? SK_WANT_WRITABLE : SK_WANT_READABLE);
+        world_settle(&c.world);
+        assert_int_equal(access_of(&c, page, 4), wishes[page] == RW ? 3 : 1);
+        assert_int_equal(access_of(&c, page, 5), wishes[page] == RW ? 0 : 1);
+        assert_int_equal(state_of(holder, page), wishes[page] == RW ? SK_PAGE_ABSENT : SK_PAGE_PRESENT);
+    }
+    cast_close(&c);
+}
+
+static void test_read_then_write_of_alike_pages(void **state)
+{
+    (void) state;
+    alike_pages(VM_PROT_READ, RW);
+}
+
+static void test_write_then_read_of_alike_pages(void **state)
+{
+    (void) state;
+    alike_pages(RW, VM_PROT_READ);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1003,6 +1063,9 @@ int main(void)
         cmocka_unit_test(test_read_of_the_terminated_and_a_writer),
         cmocka_unit_test(test_each_reason_is_logged),
         cmocka_unit_test(test_offer_leaves_what_is_there),
+        cmocka_unit_test(test_refused_unlock_is_the_clients_own),
+        cmocka_unit_test(test_read_then_write_of_alike_pages),
+        cmocka_unit_test(test_write_then_read_of_alike_pages),
         cmocka_unit_test(test_unlock_behind_a_page_in),
         cmocka_unit_test(test_many_unlocks_behind_a_page_in),
         cmocka_unit_test(test_port_from_get_port_keeps_the_pager),
