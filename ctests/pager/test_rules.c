@@ -539,6 +539,30 @@ static void test_what_nobody_asked_for_is_refused(void **state)
     cast_close(&c);
 }
 
+/* A lock_completed that fits no lock request does not answer the flush that is under way: the holder still counts.  */
+static void test_stray_completion_does_not_answer_a_flush(void **state)
+{
+    (void) state;
+    for (vm_prot_t wish = VM_PROT_READ; wish <= RW; wish += VM_PROT_WRITE) {
+        struct cast c;
+        cast_open(&c, 2, 4, 0);
+        sk_object *a = c.objects[0], *b = c.objects[1];
+        put(a, 0, 55);
+        sk_hold(a, SK_HOLD_LOCK);
+        ask(b, 0, wish);
+        held(a, 1);
+        send_raw(a, (struct sk_message) { .id = SK_LOCK_COMPLETED, .offset = 0, .length = page_offset(2) }, NULL);
+        wait_refused(&c, 1);
+        assert_int_equal(access_of(&c, 0, 0), 3);
+        assert_int_equal(state_of(b, 0), SK_PAGE_REQUESTED);
+        poke(a, 0, 56);
+        sk_release_all(a);
+        wait_page(b, 0, SK_WANT_READABLE);
+        assert_int_equal(kernel_byte(b, 0), 56);
+        cast_close(&c);
+    }
+}
+
 /* An unlock and a request of several pages: each page is answered.  */
 static void test_every_page_of_a_message_is_answered(void **state)
 {
@@ -803,6 +827,17 @@ static void test_many_unlocks_behind_a_page_in(void **state)
     unlocks_behind_a_page_in(6);
 }
 
+/* A second pager with this store ends; the other one's end is to be the only one when all is over.  */
+static void await_clear(struct user_pager_info *store)
+{
+    for (int cleared = 0; !cleared; sched_yield()) {
+        pthread_mutex_lock(&store->lock);
+        cleared = store->cleared;
+        store->cleared = 0;
+        pthread_mutex_unlock(&store->lock);
+    }
+}
+
 /* pager_get_port: the name is good for a send right, and that right keeps the pager, without a reference, until it goes.  */
 static void test_port_from_get_port_keeps_the_pager(void **state)
 {
@@ -822,13 +857,7 @@ static void test_port_from_get_port_keeps_the_pager(void **state)
     world_settle(&c.world);
     assert_int_equal(store->cleared, 0);
     mach_port_deallocate(mach_task_self(), name);
-    for (int cleared = 0; !cleared; sched_yield()) {
-        pthread_mutex_lock(&store->lock);
-        cleared = store->cleared;
-        /* (The other pager's is to be the only one when all is over.)  */
-        store->cleared = 0;
-        pthread_mutex_unlock(&store->lock);
-    }
+    await_clear(store);
     cast_close(&c);
 }
 
@@ -990,38 +1019,76 @@ static void test_refused_unlock_is_the_clients_own(void **state)
     }
 }
 
-/* Pages that are alike share a descriptor, which remembers what becomes of requests: those for reading and those for writing apart.  */
-static void alike_pages(vm_prot_t first, vm_prot_t second)
-{
-    struct cast c;
-    cast_open(&c, 6, 4, 0);
-    sk_object *holder = c.objects[5], *other = c.objects[4];
-    const vm_prot_t wishes[] = { first, second };
-    for (size_t page = 0; page < 2; page++)
-        get(holder, page);
-    world_settle(&c.world);
-    assert_int_equal(pager_page_word(c.world.pager, 0), pager_page_word(c.world.pager, page_offset(1)));
-    for (size_t page = 0; page < 2; page++) {
-        ask(other, page, wishes[page]);
-        wait_page(other, page, wishes[page] == RW ? SK_WANT_WRITABLE : SK_WANT_READABLE);
-        world_settle(&c.world);
-        assert_int_equal(access_of(&c, page, 4), wishes[page] == RW ? 3 : 1);
-        assert_int_equal(access_of(&c, page, 5), wishes[page] == RW ? 0 : 1);
-        assert_int_equal(state_of(holder, page), wishes[page] == RW ? SK_PAGE_ABSENT : SK_PAGE_PRESENT);
-    }
-    cast_close(&c);
-}
-
+/* Pages that are alike share a descriptor, which remembers what becomes of requests as long as some page is in the state that they lead
+   to: requests for reading and for writing are to be told apart.  First a page that stays in the midst of being read ...  */
 static void test_read_then_write_of_alike_pages(void **state)
 {
     (void) state;
-    alike_pages(VM_PROT_READ, RW);
+    struct cast c;
+    cast_open(&c, 6, 4, 0);
+    sk_object *holder = c.objects[5], *other = c.objects[4];
+    get(holder, 0);
+    get(holder, 1);
+    world_settle(&c.world);
+    assert_int_equal(pager_page_word(c.world.pager, 0), pager_page_word(c.world.pager, page_offset(1)));
+    store_close_gate(&c.world, CALL_READ);
+    ask(other, 0, VM_PROT_READ);
+    store_wait_gate(&c.world, CALL_READ, 1);
+    ask(other, 1, RW);
+    wait_page(holder, 1, SK_WANT_ABSENT);
+    assert_int_equal(state_of(holder, 0), SK_PAGE_PRESENT);
+    store_open_gate(&c.world, CALL_READ);
+    wait_page(other, 0, SK_WANT_READABLE);
+    wait_page(other, 1, SK_WANT_WRITABLE);
+    cast_close(&c);
 }
 
+/* ... then one that stays in the midst of being flushed.  */
 static void test_write_then_read_of_alike_pages(void **state)
 {
     (void) state;
-    alike_pages(RW, VM_PROT_READ);
+    struct cast c;
+    cast_open(&c, 6, 4, 0);
+    sk_object *holder = c.objects[5], *other = c.objects[4];
+    get(holder, 0);
+    get(holder, 1);
+    world_settle(&c.world);
+    assert_int_equal(pager_page_word(c.world.pager, 0), pager_page_word(c.world.pager, page_offset(1)));
+    sk_hold(holder, SK_HOLD_LOCK);
+    ask(other, 0, RW);
+    held(holder, 1);
+    ask(other, 1, VM_PROT_READ);
+    wait_page(other, 1, SK_WANT_READABLE);
+    assert_int_equal(sk_pending(holder), 1);
+    sk_release_all(holder);
+    wait_page(other, 0, SK_WANT_WRITABLE);
+    assert_int_equal(state_of(holder, 1), SK_PAGE_PRESENT);
+    cast_close(&c);
+}
+
+/* A no-senders notification is under way when a new send right is made: the pager stays, though nothing but that right holds it.  */
+static void test_new_right_overtakes_the_notification(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    struct user_pager_info *store = c.world.store;
+    struct pager *pager = pager_create(store, c.world.bucket, 0, MEMORY_OBJECT_COPY_DELAY, 0);
+    assert_non_null(pager);
+    mach_port_t name = ports_get_send_right(pager);
+    ports_port_deref(pager);
+    assert_int_equal(pager_inhibit_workers(c.world.requests), 0);
+    mach_port_deallocate(mach_task_self(), name);
+    assert_int_equal(ports_get_send_right(pager), name);
+    pager_resume_workers(c.world.requests);
+    world_settle(&c.world);
+    assert_int_equal(store->cleared, 0);
+    sk_object *object = sk_map(c.kernels[0], name);
+    assert_int_equal(get(object, 1), 2);
+    assert_int_equal(sk_terminate(object), 0);
+    mach_port_deallocate(mach_task_self(), name);
+    await_clear(store);
+    cast_close(&c);
 }
 
 int main(void)
@@ -1051,6 +1118,7 @@ int main(void)
         cmocka_unit_test(test_ill_shaped_request_gets_one_error),
         cmocka_unit_test(test_failing_read_is_answered_once),
         cmocka_unit_test(test_what_nobody_asked_for_is_refused),
+        cmocka_unit_test(test_stray_completion_does_not_answer_a_flush),
         cmocka_unit_test(test_every_page_of_a_message_is_answered),
         cmocka_unit_test(test_queue_keeps_its_order),
         cmocka_unit_test(test_readers_together_writer_apart),
@@ -1066,6 +1134,7 @@ int main(void)
         cmocka_unit_test(test_refused_unlock_is_the_clients_own),
         cmocka_unit_test(test_read_then_write_of_alike_pages),
         cmocka_unit_test(test_write_then_read_of_alike_pages),
+        cmocka_unit_test(test_new_right_overtakes_the_notification),
         cmocka_unit_test(test_unlock_behind_a_page_in),
         cmocka_unit_test(test_many_unlocks_behind_a_page_in),
         cmocka_unit_test(test_port_from_get_port_keeps_the_pager),
