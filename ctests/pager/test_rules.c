@@ -738,31 +738,106 @@ static void test_shutdown_refuses_what_comes_late(void **state)
 
 /* A write fails while its page is being asked back for somebody else, and the holder's copy is clean: the version in memory is all
    there is, and is what the waiter gets (R10).  */
+static void hand_on_unwritten(struct cast *c, vm_prot_t wish)
+{
+    cast_open(c, 3, 4, 0);
+    sk_object *a = c->objects[0], *b = c->objects[1];
+    put(a, 0, 70);
+    store_close_gate(&c->world, CALL_WRITE);
+    pager_sync_some(c->world.pager, 0, vm_page_size, 0);
+    store_wait_gate(&c->world, CALL_WRITE, 1);
+    sk_hold(a, SK_HOLD_LOCK);
+    ask(b, 0, wish);
+    held(a, 1);
+    store_fail(&c->world, CALL_WRITE, EIO, 1);
+    store_open_gate(&c->world, CALL_WRITE);
+    while (pager_get_error(c->world.pager, 0) != EIO)
+        sched_yield();
+    sk_release_all(a);
+    wait_page(b, 0, wish == RW ? SK_WANT_WRITABLE : SK_WANT_READABLE);
+    assert_int_equal(kernel_byte(b, 0), 70);
+    assert_int_equal(store_byte(&c->world, 0), 1);
+    /* (The page must be at rest: what comes back while the answer is still being sent is not written again.)  */
+    world_settle(&c->world);
+}
+
 static void test_unwritten_version_is_handed_on(void **state)
+{
+    (void) state;
+    struct cast c;
+    hand_on_unwritten(&c, RW);
+    pager_return(c.world.pager, 1);
+    assert_int_equal(store_byte(&c.world, 0), 70);
+    cast_close(&c);
+}
+
+/* Then the clients' copies are all there is: a flush asks for them though they are clean.  From who may write, and from a reader.  */
+static void test_unwritten_copy_is_asked_back(void **state)
+{
+    (void) state;
+    struct cast c;
+    hand_on_unwritten(&c, RW);
+    ask(c.objects[2], 0, RW);
+    wait_page(c.objects[2], 0, SK_WANT_WRITABLE);
+    assert_int_equal(kernel_byte(c.objects[2], 0), 70);
+    cast_close(&c);
+}
+
+static void test_unwritten_copy_is_asked_back_from_a_reader(void **state)
+{
+    (void) state;
+    struct cast c;
+    hand_on_unwritten(&c, VM_PROT_READ);
+    ask(c.objects[2], 0, RW);
+    wait_page(c.objects[2], 0, SK_WANT_WRITABLE);
+    assert_int_equal(kernel_byte(c.objects[2], 0), 70);
+    cast_close(&c);
+}
+
+/* A user's flush answers an unlock that waits in the queue: the client gets nothing more (R3).  */
+static void test_users_flush_answers_a_queued_unlock(void **state)
 {
     (void) state;
     struct cast c;
     cast_open(&c, 2, 4, 0);
     sk_object *a = c.objects[0], *b = c.objects[1];
-    put(a, 0, 70);
-    store_close_gate(&c.world, CALL_WRITE);
-    pager_sync_some(c.world.pager, 0, vm_page_size, 0);
-    store_wait_gate(&c.world, CALL_WRITE, 1);
-    sk_hold(a, SK_HOLD_LOCK);
-    ask(b, 0, RW);
-    held(a, 1);
-    store_fail(&c.world, CALL_WRITE, EIO, 1);
-    store_open_gate(&c.world, CALL_WRITE);
-    while (pager_get_error(c.world.pager, 0) != EIO)
-        sched_yield();
-    sk_release_all(a);
-    wait_page(b, 0, SK_WANT_WRITABLE);
-    assert_int_equal(kernel_byte(b, 0), 70);
-    assert_int_equal(store_byte(&c.world, 0), 1);
-    /* (The page must be at rest: what comes back while the answer is still being sent is not written again.)  */
+    get(a, 0);
+    store_close_gate(&c.world, CALL_READ);
+    ask(b, 0, VM_PROT_READ);
+    store_wait_gate(&c.world, CALL_READ, 1);
+    ask_unlock(a, 0);
+    fence_by_refusal(&c, a);
+    pager_flush_some(c.world.pager, 0, vm_page_size, 1);
+    assert_int_equal(state_of(a, 0), SK_PAGE_ABSENT);
+    store_open_gate(&c.world, CALL_READ);
+    wait_page(b, 0, SK_WANT_READABLE);
     world_settle(&c.world);
-    pager_return(c.world.pager, 1);
-    assert_int_equal(store_byte(&c.world, 0), 70);
+    assert_int_equal(access_of(&c, 0, 0), 0);
+    assert_int_equal(sk_count(a, SK_DATA_SUPPLY), 1);
+    assert_int_equal(state_of(b, 0), SK_PAGE_PRESENT);
+    assert_int_equal(sk_count(b, SK_LOCK_REQUEST), 1);
+    cast_close(&c);
+}
+
+/* pager_return waits for the write that it caused itself, which a worker does straight from a lone client's message.  */
+static int return_all(void *pager) { pager_return(pager, 1); return 0; }
+
+static void test_return_waits_for_its_own_write(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    put(c.objects[0], 1, 75);
+    store_close_gate(&c.world, CALL_WRITE);
+    struct task task;
+    task_begin(&task, return_all, c.world.pager);
+    store_wait_gate(&c.world, CALL_WRITE, 1);
+    assert_int_equal(sk_wait_message(c.objects[0], SK_LOCK_COMPLETED, 1, 0), 0);
+    fence_by_refusal(&c, c.objects[0]);
+    assert_true(task_waits(&task));
+    store_open_gate(&c.world, CALL_WRITE);
+    task_end(&task);
+    assert_int_equal(store_byte(&c.world, 1), 75);
     cast_close(&c);
 }
 
@@ -1126,6 +1201,10 @@ int main(void)
         cmocka_unit_test(test_one_flush_for_all),
         cmocka_unit_test(test_shutdown_refuses_what_comes_late),
         cmocka_unit_test(test_unwritten_version_is_handed_on),
+        cmocka_unit_test(test_unwritten_copy_is_asked_back),
+        cmocka_unit_test(test_unwritten_copy_is_asked_back_from_a_reader),
+        cmocka_unit_test(test_users_flush_answers_a_queued_unlock),
+        cmocka_unit_test(test_return_waits_for_its_own_write),
         cmocka_unit_test(test_dropweak_gives_the_last_reference_up),
         cmocka_unit_test(test_read_of_the_dead_and_a_writer),
         cmocka_unit_test(test_read_of_the_terminated_and_a_writer),
