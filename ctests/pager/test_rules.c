@@ -5,6 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <mach/memory_object_user.h>
+
 #include "cast.h"
 #include "platform.h"
 
@@ -581,6 +583,23 @@ static void test_every_page_of_a_message_is_answered(void **state)
         wait_page(a, page, SK_WANT_WRITABLE);
         wait_page(c.objects[1], page, SK_WANT_ABSENT);
     }
+    cast_close(&c);
+}
+
+/* The same with a write lock: the translator is asked for each page, and each is permitted.  */
+static void test_every_locked_page_of_an_unlock_is_asked_for(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 8, 0);
+    store_write_lock(&c.world, 1);
+    for (size_t page = 2; page < 6; page++)
+        get(c.objects[0], page);
+    send_raw(c.objects[0], (struct sk_message) { .id = SK_DATA_UNLOCK, .offset = page_offset(2), .length = page_offset(4),
+                                                 .access = VM_PROT_WRITE }, NULL);
+    for (size_t page = 2; page < 6; page++)
+        wait_page(c.objects[0], page, SK_WANT_WRITABLE);
+    assert_int_equal(store_count(&c.world, CALL_UNLOCK), 4);
     cast_close(&c);
 }
 
@@ -1166,6 +1185,109 @@ static void test_new_right_overtakes_the_notification(void **state)
     cast_close(&c);
 }
 
+/* A kernel whose pages have another size than ours: its init, with a control port that lives.  What comes to that port is returned.  */
+static mach_msg_id_t init_with_page_size(struct cast *c, vm_size_t page_size, hostmach_task_t task)
+{
+    struct { mach_msg_header_t header; char body[256]; } message;
+    mach_port_t pager, control, name;
+    assert_int_equal(hostmach_copy_send(hostmach_task_main(), c->world.port, task, &pager), 0);
+    hostmach_task_t before = hostmach_task_enter(task);
+    kern_return_t made = mach_port_allocate(mach_task_self(), MACH_PORT_RIGHT_RECEIVE, &control);
+    if (!made)
+        made = mach_port_allocate(mach_task_self(), MACH_PORT_RIGHT_RECEIVE, &name);
+    if (!made)
+        made = memory_object_init(pager, control, name, page_size);
+    mach_msg_return_t result = made ? made : mach_msg(&message.header, MACH_RCV_MSG | MACH_RCV_TIMEOUT, 0, sizeof message, control,
+                                                      3000, MACH_PORT_NULL);
+    hostmach_task_enter(before);
+    assert_int_equal(made, KERN_SUCCESS);
+    assert_int_equal(result, MACH_MSG_SUCCESS);
+    return message.header.msgh_id;
+}
+
+/* It is told that it will not be served (a kernel that waits for `ready` would wait for ever) ...  */
+static void test_other_page_size_is_turned_away(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    hostmach_task_t task = hostmach_task_create("other page size");
+    assert_int_equal(init_with_page_size(&c, 2 * vm_page_size, task), SK_DESTROY);
+    assert_int_equal(init_with_page_size(&c, vm_page_size / 2, task), SK_DESTROY);
+    assert_int_equal(world_statistics(&c.world).refused, 2);
+    assert_int_equal(init_with_page_size(&c, vm_page_size, task), SK_READY);
+    hostmach_task_destroy(task);
+    cast_close(&c);
+}
+
+/* ... and does not count as a client: the one there is goes on being alone.  */
+static void test_other_page_size_is_no_client(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    hostmach_task_t task = hostmach_task_create("other page size");
+    init_with_page_size(&c, 2 * vm_page_size, task);
+    world_settle(&c.world);
+    assert_int_equal(world_statistics(&c.world).clients, 1);
+    get(c.objects[0], 0);
+    assert_int_equal(access_of(&c, 0, 0), 3);
+    hostmach_task_destroy(task);
+    cast_close(&c);
+}
+
+/* More callbacks than there are workers without those that wait: each takes a dirty page of another object back, which is one more
+   callback.  */
+enum { WAITING = 70 };
+
+static void return_other(struct user_pager_info *store, enum call call, vm_offset_t page)
+{
+    (void) page;
+    if (call == CALL_READ && store->hook_argument)
+        pager_return(store->hook_argument, 1);
+}
+
+static void test_waiting_for_returns_in_70_callbacks(void **state)
+{
+    (void) state;
+    static struct world worlds[WAITING], others[WAITING];
+    static sk_object *objects[WAITING];
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    for (int i = 0; i < WAITING; i++) {
+        world_join(&others[i], &c.world, 2, 0);
+        world_join(&worlds[i], &c.world, 2, 0);
+        put(sk_map(c.kernels[0], others[i].port), 1, (unsigned char) (100 + i));
+        objects[i] = sk_map(c.kernels[0], worlds[i].port);
+        worlds[i].store->hook = return_other;
+        worlds[i].store->hook_argument = others[i].pager;
+        store_close_gate(&worlds[i], CALL_READ);
+    }
+    for (int i = 0; i < WAITING; i++)
+        ask(objects[i], 0, VM_PROT_READ);
+    /* All workers but the one that receives stand at the gates.  */
+    for (int waiting = 0; waiting < 63; sched_yield()) {
+        waiting = 0;
+        for (int i = 0; i < WAITING; i++) {
+            pthread_mutex_lock(&worlds[i].store->lock);
+            waiting += worlds[i].store->waiting[CALL_READ];
+            pthread_mutex_unlock(&worlds[i].store->lock);
+        }
+    }
+    for (int i = 0; i < WAITING; i++)
+        store_open_gate(&worlds[i], CALL_READ);
+    for (int i = 0; i < WAITING; i++) {
+        wait_page(objects[i], 0, SK_WANT_READABLE);
+        assert_int_equal(store_byte(&others[i], 1), 100 + i);
+    }
+    cast_kill(&c, 0);
+    for (int i = WAITING; i-- > 0; ) {
+        world_close(&worlds[i]);
+        world_close(&others[i]);
+    }
+    cast_close(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1195,6 +1317,7 @@ int main(void)
         cmocka_unit_test(test_what_nobody_asked_for_is_refused),
         cmocka_unit_test(test_stray_completion_does_not_answer_a_flush),
         cmocka_unit_test(test_every_page_of_a_message_is_answered),
+        cmocka_unit_test(test_every_locked_page_of_an_unlock_is_asked_for),
         cmocka_unit_test(test_queue_keeps_its_order),
         cmocka_unit_test(test_readers_together_writer_apart),
         cmocka_unit_test(test_data_pass_before_the_disk),
@@ -1214,6 +1337,9 @@ int main(void)
         cmocka_unit_test(test_read_then_write_of_alike_pages),
         cmocka_unit_test(test_write_then_read_of_alike_pages),
         cmocka_unit_test(test_new_right_overtakes_the_notification),
+        cmocka_unit_test(test_other_page_size_is_turned_away),
+        cmocka_unit_test(test_other_page_size_is_no_client),
+        cmocka_unit_test(test_waiting_for_returns_in_70_callbacks),
         cmocka_unit_test(test_unlock_behind_a_page_in),
         cmocka_unit_test(test_many_unlocks_behind_a_page_in),
         cmocka_unit_test(test_port_from_get_port_keeps_the_pager),
