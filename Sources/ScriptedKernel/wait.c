@@ -10,6 +10,14 @@
 
 static unsigned hang_limit_ms = 30000;
 
+__attribute__((constructor)) static void read_environment(void)
+{
+    const char *limit = getenv("LIBPAGER_TEST_HANG_MS");
+
+    if (limit != NULL && atoi(limit) > 0)
+        hang_limit_ms = (unsigned)atoi(limit);
+}
+
 void sk_set_hang_limit(unsigned limit_ms)
 {
     __atomic_store_n(&hang_limit_ms, limit_ms, __ATOMIC_RELAXED);

@@ -1,7 +1,9 @@
 /* A translator for tests: a backing store in memory whose callbacks do what the test says.
 
    It defines pager_read_page and the other callbacks of <hurd/pager.h>.  Every callback is counted and logged; each can be made to
-   fail, or to stop at a gate until the test opens it, so that the order of things is the test's, not chance's.  */
+   fail, or to stop at a gate until the test opens it, so that the order of things is the test's, not chance's.
+
+   Environment: LIBPAGER_TEST_HANG_MS, the hang limit of all waits; LIBPAGER_TEST_ONLY, the name of the one test case to run.  */
 
 #ifndef TESTS_STORE_H
 #define TESTS_STORE_H
@@ -100,7 +102,7 @@ void store_fail(struct world *, enum call, int error, int count);
 void store_write_lock(struct world *, int on);
 void store_multi_write(struct world *, int pages);
 
-/* Close a gate; wait until COUNT callbacks stand at it; open it.  A hang ends the test after 30 s.  */
+/* Close a gate; wait until COUNT callbacks stand at it; open it.  A hang ends the test after 30 s (LIBPAGER_TEST_HANG_MS).  */
 void store_close_gate(struct world *, enum call);
 void store_wait_gate(struct world *, enum call, int count);
 void store_open_gate(struct world *, enum call);

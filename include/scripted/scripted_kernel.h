@@ -59,7 +59,8 @@ void sk_kernel_destroy(sk_kernel *kernel);
 /* Its task; valid while it lives.  */
 hostmach_task_t sk_kernel_task(sk_kernel *kernel);
 
-/* Milliseconds after which a wait counts as a hang; 30000 at first.  For the whole process.  */
+/* Milliseconds after which a wait counts as a hang; at first what the environment's LIBPAGER_TEST_HANG_MS says, or 30000.  For the
+   whole process.  */
 void sk_set_hang_limit(unsigned limit_ms);
 
 
