@@ -156,8 +156,10 @@ static void test_error_behind_a_written_prefix(void **state)
     for (size_t page = 0; page < 6; page++)
         put(c.objects[0], page, (unsigned char) (70 + page));
     pager_return(c.world.pager, 1);
-    for (size_t page = 0; page < 6; page++)
-        assert_int_equal(store_byte(&c.world, page), 70 + page);
+    for (size_t page = 0; page < 6; page++) {
+        assert_int_equal(pager_get_error(c.world.pager, page_offset(page)), page == 2 ? EIO : 0);
+        assert_int_equal(store_byte(&c.world, page), page == 2 ? 3 : 70 + page);
+    }
     cast_close(&c);
 }
 
