@@ -31,6 +31,8 @@ static void test_a_request_for_several_pages_is_taken_in_whole(void **state)
     hostmach_task_enter(before);
     wait_page(c.objects[0], 0, SK_WANT_PRESENT);
     struct task end;
+    /* (The owner answers no lock request.)  */
+    pager_set_shutdown_patience(c.world.pager, 300);
     task_begin(&end, shut_down, c.world.pager);
     assert_true(task_waits(&end));
     raw_go(&owner);
