@@ -5,37 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "store.h"
-
-struct scene {
-    struct world world;
-    sk_kernel *a, *b;
-    sk_object *x, *y;
-};
-
-static void scene_open(struct scene *scene, size_t pages, int kernels, boolean_t notify)
-{
-    world_open(&scene->world, pages, notify);
-    scene->a = sk_kernel_create("A");
-    scene->x = sk_map(scene->a, scene->world.port);
-    scene->b = NULL;
-    scene->y = NULL;
-    if (kernels > 1) {
-        scene->b = sk_kernel_create("B");
-        scene->y = sk_map(scene->b, scene->world.port);
-    }
-}
-
-static void scene_close(struct scene *scene)
-{
-    assert_int_equal(sk_violations(scene->x), 0);
-    sk_kernel_destroy(scene->a);
-    if (scene->b) {
-        assert_int_equal(sk_violations(scene->y), 0);
-        sk_kernel_destroy(scene->b);
-    }
-    world_close(&scene->world);
-}
+#include "scene.h"
 
 static int error_of(struct scene *scene, size_t page) { return pager_get_error(scene->world.pager, page_offset(page)); }
 

@@ -3,38 +3,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-#include "store.h"
-
-/* A world with one or two kernels.  */
-struct scene {
-    struct world world;
-    sk_kernel *a, *b;
-    sk_object *x, *y;
-};
-
-static void scene_open(struct scene *scene, size_t pages, int kernels)
-{
-    world_open(&scene->world, pages, 0);
-    scene->a = sk_kernel_create("A");
-    scene->x = sk_map(scene->a, scene->world.port);
-    scene->b = NULL;
-    scene->y = NULL;
-    if (kernels > 1) {
-        scene->b = sk_kernel_create("B");
-        scene->y = sk_map(scene->b, scene->world.port);
-    }
-}
-
-static void scene_close(struct scene *scene)
-{
-    assert_int_equal(sk_violations(scene->x), 0);
-    sk_kernel_destroy(scene->a);
-    if (scene->b) {
-        assert_int_equal(sk_violations(scene->y), 0);
-        sk_kernel_destroy(scene->b);
-    }
-    world_close(&scene->world);
-}
+#include "scene.h"
 
 /* A call with a range, for a thread; tells what the store had when it returned.  */
 struct ranged {
@@ -66,7 +35,7 @@ static void test_odd_ranges(void **state)
 {
     (void) state;
     struct scene scene;
-    scene_open(&scene, 8, 1);
+    scene_open(&scene, 8, 1, 0);
     assert_int_equal(kernel_write(scene.x, 7, 70), 0);
     for (int wait = 0; wait < 2; wait++) {
         pager_sync_some(scene.world.pager, 0, 0, wait);
@@ -108,7 +77,7 @@ static void test_no_wait_returns_at_once(void **state)
 {
     (void) state;
     struct scene scene;
-    scene_open(&scene, 8, 2);
+    scene_open(&scene, 8, 2, 0);
     unsigned char byte;
     assert_int_equal(kernel_write(scene.x, 1, 71), 0);
     assert_int_equal(kernel_read(scene.y, 2, &byte), 0);
@@ -135,7 +104,7 @@ static void test_wait_for_every_client(void **state)
     for (int i = 0; i < 3; i++)
         for (unsigned held = SK_HOLD_LOCK; held; held = held == SK_HOLD_LOCK ? SK_HOLD_COMPLETED : 0) {
             struct scene scene;
-            scene_open(&scene, 8, 2);
+            scene_open(&scene, 8, 2, 0);
             sk_hold(scene.x, held);
             sk_hold(scene.y, held);
             struct ranged ranged = { calls[i], &scene.world, 0, 8, 0 };
@@ -158,7 +127,7 @@ static void test_wait_ends_with_the_client(void **state)
     (void) state;
     for (int i = 0; i < 2; i++) {
         struct scene scene;
-        scene_open(&scene, 8, 2);
+        scene_open(&scene, 8, 2, 0);
         assert_int_equal(kernel_write(scene.x, 1, 71), 0);
         assert_int_equal(kernel_write(scene.y, 2, 72), 0);
         sk_hold(scene.y, SK_HOLD_LOCK);
@@ -186,7 +155,7 @@ static void test_equal_ranges_are_answered_in_order(void **state)
 {
     (void) state;
     struct scene scene;
-    scene_open(&scene, 8, 1);
+    scene_open(&scene, 8, 1, 0);
     sk_hold(scene.x, SK_HOLD_COMPLETED);
     struct ranged ranged[3];
     struct task tasks[3];
@@ -212,7 +181,7 @@ static void test_page_given_again_during_a_return_is_kept(void **state)
 {
     (void) state;
     struct scene scene;
-    scene_open(&scene, 8, 2);
+    scene_open(&scene, 8, 2, 0);
     unsigned char byte;
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(kernel_read(scene.x, i, &byte), 0);
@@ -265,7 +234,7 @@ static void test_attributes_wait_for_the_late_client(void **state)
     (void) state;
     for (int late = 0; late < 2; late++) {
         struct scene scene;
-        scene_open(&scene, 8, 2);
+        scene_open(&scene, 8, 2, 0);
         sk_object *slow = late ? scene.y : scene.x, *quick = late ? scene.x : scene.y;
         sk_hold(slow, SK_HOLD_ATTRIBUTES);
         struct change change = { &scene.world, 0 };
@@ -294,7 +263,7 @@ static void test_attributes_do_not_wait_for_the_dead(void **state)
     (void) state;
     for (int i = 0; i < 2; i++) {
         struct scene scene;
-        scene_open(&scene, 8, 2);
+        scene_open(&scene, 8, 2, 0);
         sk_hold(scene.y, SK_HOLD_ATTRIBUTES);
         struct change change = { &scene.world, 0 };
         struct task task;
@@ -317,7 +286,7 @@ static void test_attributes_without_wait(void **state)
 {
     (void) state;
     struct scene scene;
-    scene_open(&scene, 8, 2);
+    scene_open(&scene, 8, 2, 0);
     sk_hold(scene.x, SK_HOLD_ATTRIBUTES);
     pager_change_attributes(scene.world.pager, 1, MEMORY_OBJECT_COPY_NONE, 0);
     assert_attributes(scene.x, 0, MEMORY_OBJECT_COPY_DELAY);
@@ -334,7 +303,7 @@ static void test_attributes_of_two_callers(void **state)
 {
     (void) state;
     struct scene scene;
-    scene_open(&scene, 8, 1);
+    scene_open(&scene, 8, 1, 0);
     sk_hold(scene.x, SK_HOLD_ATTRIBUTES);
     struct change change = { &scene.world, 0 };
     struct task tasks[2];
