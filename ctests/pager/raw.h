@@ -41,6 +41,7 @@ static inline void raw_take(mach_msg_header_t *message, void *cookie)
         pthread_cond_broadcast(&raw->changed);
         while (!raw->go)
             raw_wait(raw);
+        raw->go = raw->stopped = 0;
     }
     pthread_cond_broadcast(&raw->changed);
     pthread_mutex_unlock(&raw->lock);
@@ -70,6 +71,26 @@ static inline void raw_request(struct raw *raw, size_t page, vm_prot_t access)
     hostmach_task_enter(before);
 }
 
+static inline void raw_unlock(struct raw *raw, size_t page)
+{
+    hostmach_task_t before = hostmach_task_enter(raw->task);
+    assert_int_equal(memory_object_data_unlock(raw->pager, raw->control, page_offset(page), vm_page_size, RW), 0);
+    hostmach_task_enter(before);
+}
+
+/* Gives a page back that begins with BYTE, and keeps no copy.  */
+static inline void raw_return(struct raw *raw, size_t page, unsigned char byte, boolean_t dirty)
+{
+    vm_address_t data = 0;
+    assert_int_equal(vm_allocate(mach_task_self(), &data, vm_page_size, 1), 0);
+    memset((void *) data, byte, vm_page_size);
+    hostmach_task_t before = hostmach_task_enter(raw->task);
+    assert_int_equal(memory_object_data_return(raw->pager, raw->control, page_offset(page), data, (mach_msg_type_number_t) vm_page_size,
+                                               dirty, FALSE), 0);
+    hostmach_task_enter(before);
+    vm_deallocate(mach_task_self(), data, vm_page_size);
+}
+
 static inline void raw_wait_stopped(struct raw *raw)
 {
     pthread_mutex_lock(&raw->lock);
@@ -83,6 +104,18 @@ static inline void raw_go(struct raw *raw)
     pthread_mutex_lock(&raw->lock);
     raw->go = 1;
     pthread_cond_broadcast(&raw->changed);
+    pthread_mutex_unlock(&raw->lock);
+}
+
+/* The same; and a message with this id, which comes later, stops its sender again.  */
+static inline void raw_go_until(struct raw *raw, mach_msg_id_t id)
+{
+    pthread_mutex_lock(&raw->lock);
+    raw->stop_at = id;
+    raw->go = 1;
+    pthread_cond_broadcast(&raw->changed);
+    while (raw->go || !raw->stopped)
+        raw_wait(raw);
     pthread_mutex_unlock(&raw->lock);
 }
 

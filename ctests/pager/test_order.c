@@ -5,6 +5,8 @@
 
 #include "raw.h"
 
+enum { QUEUE = 0x1fffe00 };                /* bits of the page word (docs/design.md) */
+
 /* ---- Several pages in one message ---- */
 
 static int shut_down(void *pager) { pager_shutdown(pager); return 0; }
@@ -129,17 +131,82 @@ static void test_request_crosses_an_offer(void **state)
     task_end(&task);
     /* The page was there all the time, and was written.  */
     raw_wait_count(&client, 3);
-    vm_address_t data = offered_page(99);
-    hostmach_task_t before = hostmach_task_enter(client.task);
-    assert_int_equal(memory_object_data_return(client.pager, client.control, 0, data, (mach_msg_type_number_t) vm_page_size, TRUE, FALSE), 0);
-    hostmach_task_enter(before);
+    raw_return(&client, 0, 99, TRUE);
     store_wait_count(&c.world, CALL_WRITE, 1);
     world_settle(&c.world);
     assert_int_equal(store_byte(&c.world, 0), 99);
     assert_int_equal(world_statistics(&c.world).refused, 0);
     vm_deallocate(mach_task_self(), offer.buffer, vm_page_size);
-    vm_deallocate(mach_task_self(), data, vm_page_size);
     raw_close(&client);
+    cast_close(&c);
+}
+
+/* What follows from an offered page, once it is sent, does not hold up requests: here the client keeps the thread that offered in the
+   answer to an unlock.  */
+static void test_what_follows_an_offer_holds_nobody_up(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    cast_kill(&c, 0);
+    wait_clients(&c, 0);
+    struct raw client;
+    raw_open(&client, &c.world, 1, SK_DATA_SUPPLY);
+    raw_wait_for(&client, SK_READY);
+    struct offer offer = { &c.world, offered_page(77) };
+    struct task task;
+    task_begin(&task, offer_page_0, &offer);
+    raw_wait_stopped(&client);
+    raw_unlock(&client, 0);
+    while (!(pager_page_word(c.world.pager, 0) & QUEUE))
+        sched_yield();
+    raw_go_until(&client, SK_LOCK_REQUEST);
+    raw_request(&client, 1, VM_PROT_READ);
+    store_wait_count(&c.world, CALL_READ, 1);
+    raw_go(&client);
+    task_end(&task);
+    world_settle(&c.world);
+    assert_int_equal(raw_has(&client, SK_DATA_SUPPLY), 2);
+    vm_deallocate(mach_task_self(), offer.buffer, vm_page_size);
+    raw_close(&client);
+    cast_close(&c);
+}
+
+/* ---- The only copy ---- */
+
+/* A write fails while its version waits to be handed on; the client gets it, and gives it back unchanged before the thread that sent it has noted
+   that it is sent. It is all there is, and is written (R10).  */
+static void test_only_copy_comes_back_while_it_is_being_sent(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0];
+    struct raw next;
+    raw_open(&next, &c.world, 1, SK_DATA_SUPPLY);
+    raw_wait_for(&next, SK_READY);
+    put(a, 0, 70);
+    world_settle(&c.world);
+    store_close_gate(&c.world, CALL_WRITE);
+    pager_sync_some(c.world.pager, 0, vm_page_size, 0);
+    store_wait_gate(&c.world, CALL_WRITE, 1);
+    sk_hold(a, SK_HOLD_LOCK);
+    raw_request(&next, 0, RW);
+    held(a, 1);
+    store_fail(&c.world, CALL_WRITE, EIO, 1);
+    store_open_gate(&c.world, CALL_WRITE);
+    while (pager_get_error(c.world.pager, 0) != EIO)
+        sched_yield();
+    sk_release_all(a);
+    raw_wait_stopped(&next);
+    raw_return(&next, 0, 70, FALSE);
+    fence_by_refusal(&c, a);
+    raw_go(&next);
+    world_settle(&c.world);
+    assert_int_equal(store_byte(&c.world, 0), 70);
+    assert_int_equal(pager_get_error(c.world.pager, 0), 0);
+    assert_int_equal(get(a, 0), 70);
+    raw_close(&next);
     cast_close(&c);
 }
 
@@ -249,6 +316,8 @@ int main(void)
         cmocka_unit_test(test_pages_of_one_message_are_not_overtaken),
         cmocka_unit_test(test_offer_beside_a_request_for_several_pages),
         cmocka_unit_test(test_request_crosses_an_offer),
+        cmocka_unit_test(test_what_follows_an_offer_holds_nobody_up),
+        cmocka_unit_test(test_only_copy_comes_back_while_it_is_being_sent),
         cmocka_unit_test(test_turns_end_with_the_port),
         cmocka_unit_test(test_read_only_port_that_fails_keeps_nothing_alive),
     };

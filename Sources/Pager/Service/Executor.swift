@@ -45,7 +45,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return false
     }
 
-    /// Leaves a job to whoever runs now. Locked. `runNextJob` must follow, after the lock is let go.
+    /// Leaves a job to whoever runs now. Locked. `runJobs` must follow, after the lock is let go.
     func enqueueLocked(_ job: JobPointer) {
         locked.pointee.jobs.append(job)
         pointee.executor.bitwiseOr(Executor.waiting, ordering: .acquiringAndReleasing)

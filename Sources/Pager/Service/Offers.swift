@@ -60,9 +60,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                 releaseOutcome(outcome)
                 let after = transition(page, .sent, context(hadHolders: true))
                 endAnswers(phase)
-                let next = advance(page, after, 0)
                 endOffer()
-                if let next { start(next) }
+                // What follows may send more and call the translator; requests are taken in meanwhile.
+                perform(page, after)
                 forgetIfGone(client, page)
                 return
             }

@@ -1,6 +1,6 @@
 // Doing what the rules decided: answers to clients, lock requests, and, one at a time, the translator's callbacks.
 //
-//   carryOut   takes an outcome, sends what it says, reports, and goes on until a callback is needed or nothing is left.
+//   advance    takes an outcome, sends what it says, reports, and goes on until a callback is needed or nothing is left.
 //              Needs neither lock, turn nor executor; the page's word says that this thread owns the page.
 //   start      runs a callback if the executor lets it, else leaves a job.
 //   work       runs a callback and all jobs that wait behind it.
