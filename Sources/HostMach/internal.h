@@ -15,7 +15,7 @@
    I6  A task has at most one name for the send and receive rights of a port; each send-once right has a name of its own.
    I7  Queued messages have rising stamps along each queue; a member of a port set queues in the set.
 
-   Lock order: IPC lock, then nothing. The page pool's lock (vm_memory.c) is a leaf and never held together with the IPC lock. */
+   Lock order: IPC lock, then that of watches (watch.c), a leaf. The page pool's lock (vm_memory.c) is a leaf and never held together with the IPC lock. */
 
 #ifndef HOSTMACH_INTERNAL_H
 #define HOSTMACH_INTERNAL_H
@@ -57,26 +57,43 @@ struct ipc_right {
 
 /* ---- Waiting (lock.c) ---- */
 
+struct ipc_sleeper; /* watch.c */
+
+TAILQ_HEAD (ipc_waiters, ipc_waiter);
 struct ipc_waiter {
     TAILQ_ENTRY (ipc_waiter) link;
+    struct ipc_waiters *queue;
+    struct ipc_sleeper *sleeper; /* woken by its event; NULL: by futex */
     _Atomic uint32_t woken;
     bool queued;
     mach_msg_return_t reason; /* why it was woken; 0: look again */
 };
-TAILQ_HEAD (ipc_waiters, ipc_waiter);
 
 void ipc_lock (void);
 void ipc_unlock (void);
 /* Is there work that ipc_unlock would do? Nobody may wait before it is done. */
 bool ipc_work_pending (void);
-/* Waits at the queue's end until woken or until the deadline (nanoseconds of CLOCK_MONOTONIC; ~0: never). */
-void ipc_wait (struct ipc_waiters *queue, struct ipc_waiter *waiter, uint64_t deadline);
+/* Waits at the queue's end until woken or until the deadline (nanoseconds of CLOCK_MONOTONIC; ~0: never). With a sleeper the thread
+   serves watches meanwhile, and it may return for no reason. */
+void ipc_wait (struct ipc_waiters *queue, struct ipc_waiter *waiter, uint64_t deadline, struct ipc_sleeper *sleeper);
+/* The first in line; but if the calling thread itself is in line and serves a watch meanwhile, it goes first: it need not be woken. */
 void ipc_wake_one (struct ipc_waiters *queue);
 void ipc_wake_all (struct ipc_waiters *queue, mach_msg_return_t reason);
 uint64_t ipc_deadline (bool timed, mach_msg_timeout_t timeout_ms);
 bool ipc_deadline_passed (uint64_t deadline);
+uint64_t ipc_deadline_left (uint64_t deadline); /* nanoseconds */
 void ipc_futex_wait (_Atomic uint32_t *word, uint32_t value, uint64_t deadline);
 void ipc_futex_wake (_Atomic uint32_t *word, int threads);
+
+/* ---- What waiting threads serve (watch.c); not under the lock ---- */
+
+bool ipc_watch_any (void); /* there are some that this thread may serve */
+/* The calling thread is going to wait and may serve watches meanwhile. NULL: it may not, or there are none. */
+struct ipc_sleeper *ipc_watch_begin (void);
+void ipc_watch_end (struct ipc_sleeper *sleeper); /* NULL: nothing */
+/* Serves until there is a wake, or the deadline, or nothing any more. False: there are no watches left, wait in another way. */
+bool ipc_watch_wait (struct ipc_sleeper *sleeper, const _Atomic uint32_t *woken, uint64_t deadline);
+void ipc_watch_wake (struct ipc_sleeper *sleeper);
 
 /* ---- Messages ---- */
 
@@ -317,6 +334,9 @@ struct hostmach_reply_slot {
 struct hostmach_thread {
     struct hostmach_task *task; /* NULL: the main task */
     struct hostmach_frame *frames;
+    struct ipc_waiter *waiter;   /* its place in a line of receivers */
+    struct ipc_sleeper *sleeper; /* watch.c */
+    bool serving;                /* a watch */
     struct hostmach_reply_slot replies[HOSTMACH_REPLY_SLOTS];
     unsigned next_reply;
 };

@@ -18,6 +18,11 @@
 
 #define WAKES 8
 
+struct wake {
+    _Atomic uint32_t *word;
+    struct ipc_sleeper *sleeper;
+};
+
 static pthread_mutex_t lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
 
 /* Guarded by the lock. */
@@ -25,7 +30,7 @@ static struct {
     bool any;
     struct ipc_kmsg_queue dead;     /* rights and memory to be released */
     struct ipc_kmsg_queue dispatch; /* handlers to be run */
-    _Atomic uint32_t *wakes[WAKES];
+    struct wake wakes[WAKES];
     size_t wake_count;
 } pending = {
     .dead = TAILQ_HEAD_INITIALIZER (pending.dead),
@@ -45,6 +50,15 @@ ipc_futex_wait (_Atomic uint32_t *word, uint32_t value, uint64_t deadline)
     /* The BITSET form takes an absolute time of CLOCK_MONOTONIC. */
     syscall (SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value, deadline == UINT64_MAX ? NULL : &limit, NULL,
              FUTEX_BITSET_MATCH_ANY);
+}
+
+static void
+wake_thread (struct wake wake)
+{
+    if (wake.sleeper != NULL)
+        ipc_watch_wake (wake.sleeper);
+    else
+        ipc_futex_wake (wake.word, 1);
 }
 
 static uint64_t
@@ -67,6 +81,13 @@ bool
 ipc_deadline_passed (uint64_t deadline)
 {
     return deadline != UINT64_MAX && (deadline == 0 || now_ns () >= deadline);
+}
+
+uint64_t
+ipc_deadline_left (uint64_t deadline)
+{
+    uint64_t now = now_ns ();
+    return deadline > now ? deadline - now : 0;
 }
 
 void
@@ -123,7 +144,7 @@ ipc_unlock (void)
 
     struct ipc_kmsg_queue garbage = TAILQ_HEAD_INITIALIZER (garbage);
     struct ipc_kmsg_queue dispatch = TAILQ_HEAD_INITIALIZER (dispatch);
-    _Atomic uint32_t *wakes[WAKES];
+    struct wake wakes[WAKES];
     struct ipc_kmsg *kmsg;
     while ((kmsg = TAILQ_FIRST (&pending.dead)) != NULL) {
         TAILQ_REMOVE (&pending.dead, kmsg, link);
@@ -140,7 +161,7 @@ ipc_unlock (void)
 
     /* A waiter may have noticed by itself and be gone: then this wakes nobody, or somebody who looks again. */
     for (size_t i = 0; i < wake_count; i++)
-        ipc_futex_wake (wakes[i], 1);
+        wake_thread (wakes[i]);
     while ((kmsg = TAILQ_FIRST (&garbage)) != NULL) {
         TAILQ_REMOVE (&garbage, kmsg, link);
         ipc_kmsg_free_memory (kmsg);
@@ -153,27 +174,31 @@ ipc_unlock (void)
 }
 
 static void
-wake (struct ipc_waiters *queue, struct ipc_waiter *waiter, mach_msg_return_t reason)
+wake (struct ipc_waiter *waiter, mach_msg_return_t reason)
 {
-    TAILQ_REMOVE (queue, waiter, link);
+    TAILQ_REMOVE (waiter->queue, waiter, link);
     waiter->queued = false;
     waiter->reason = reason;
+    atomic_store (&waiter->woken, 1);
+    if (waiter == hostmach_thread.waiter)
+        return;
+    struct wake wake = { &waiter->woken, waiter->sleeper };
     if (pending.wake_count == WAKES) {
-        atomic_store (&waiter->woken, 1);
-        ipc_futex_wake (&waiter->woken, 1);
+        wake_thread (wake);
         return;
     }
-    pending.wakes[pending.wake_count++] = &waiter->woken;
+    pending.wakes[pending.wake_count++] = wake;
     pending.any = true;
-    atomic_store (&waiter->woken, 1);
 }
 
 void
 ipc_wake_one (struct ipc_waiters *queue)
 {
-    struct ipc_waiter *first = TAILQ_FIRST (queue);
+    struct ipc_waiter *own = hostmach_thread.waiter, *first = TAILQ_FIRST (queue);
+    if (own != NULL && own->queued && own->queue == queue)
+        first = own;
     if (first != NULL)
-        wake (queue, first, MACH_MSG_SUCCESS);
+        wake (first, MACH_MSG_SUCCESS);
 }
 
 void
@@ -181,21 +206,31 @@ ipc_wake_all (struct ipc_waiters *queue, mach_msg_return_t reason)
 {
     struct ipc_waiter *first;
     while ((first = TAILQ_FIRST (queue)) != NULL)
-        wake (queue, first, reason);
+        wake (first, reason);
 }
 
 void
-ipc_wait (struct ipc_waiters *queue, struct ipc_waiter *waiter, uint64_t deadline)
+ipc_wait (struct ipc_waiters *queue, struct ipc_waiter *waiter, uint64_t deadline, struct ipc_sleeper *sleeper)
 {
     assert (!pending.any);
+    struct ipc_waiter *outer = hostmach_thread.waiter;
     atomic_store (&waiter->woken, 0);
+    waiter->queue = queue;
+    waiter->sleeper = sleeper;
     waiter->queued = true;
     waiter->reason = MACH_MSG_SUCCESS;
     TAILQ_INSERT_TAIL (queue, waiter, link);
+    hostmach_thread.waiter = waiter;
     pthread_mutex_unlock (&lock);
-    while (atomic_load (&waiter->woken) == 0 && !ipc_deadline_passed (deadline))
-        ipc_futex_wait (&waiter->woken, 0, deadline);
+    bool go_on = true;
+    while (go_on && atomic_load (&waiter->woken) == 0 && !ipc_deadline_passed (deadline)) {
+        if (sleeper != NULL)
+            go_on = ipc_watch_wait (sleeper, &waiter->woken, deadline);
+        else
+            ipc_futex_wait (&waiter->woken, 0, deadline);
+    }
     pthread_mutex_lock (&lock);
+    hostmach_thread.waiter = outer;
     if (waiter->queued) {
         TAILQ_REMOVE (queue, waiter, link);
         waiter->queued = false;

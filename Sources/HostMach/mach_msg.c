@@ -45,7 +45,7 @@ deliver (struct ipc_kmsg *kmsg, struct hostmach_task *task, bool always, uint64_
             return MACH_SEND_TIMED_OUT | (missing & MACH_MSG_MASK);
         }
         struct ipc_waiter waiter;
-        ipc_wait (&port->senders, &waiter, deadline);
+        ipc_wait (&port->senders, &waiter, deadline, NULL);
     }
     ipc_unlock ();
     return MACH_MSG_SUCCESS;

@@ -54,10 +54,28 @@ check_source (const struct source *source, const struct hostmach_task *task)
     return source->port->pset != NULL ? MACH_RCV_PORT_CHANGED : MACH_MSG_SUCCESS;
 }
 
+/* Returns when it is worth looking again, or why it is not. */
+static mach_msg_return_t
+wait (const struct source *source, const struct hostmach_task *task, uint64_t deadline, struct ipc_sleeper **sleeper)
+{
+    if (ipc_watch_any () != (*sleeper != NULL)) {
+        ipc_unlock ();
+        ipc_watch_end (*sleeper);
+        *sleeper = ipc_watch_begin ();
+        ipc_lock ();
+        mach_msg_return_t mr = check_source (source, task);
+        if (mr != MACH_MSG_SUCCESS || !TAILQ_EMPTY (&source->mqueue->messages))
+            return mr;
+    }
+    struct ipc_waiter waiter;
+    ipc_wait (&source->mqueue->receivers, &waiter, deadline, *sleeper);
+    return waiter.reason != MACH_MSG_SUCCESS ? waiter.reason : check_source (source, task);
+}
+
 /* *kmsg: the next message, which stays queued. */
 static mach_msg_return_t
 wait_for_message (const struct source *source, const struct hostmach_task *task, uint64_t deadline,
-                  struct ipc_kmsg **kmsg)
+                  struct ipc_sleeper **sleeper, struct ipc_kmsg **kmsg)
 {
     for (;;) {
         *kmsg = TAILQ_FIRST (&source->mqueue->messages);
@@ -65,17 +83,15 @@ wait_for_message (const struct source *source, const struct hostmach_task *task,
             return MACH_MSG_SUCCESS;
         if (ipc_deadline_passed (deadline))
             return MACH_RCV_TIMED_OUT;
-        struct ipc_waiter waiter;
-        ipc_wait (&source->mqueue->receivers, &waiter, deadline);
-        mach_msg_return_t mr = waiter.reason != MACH_MSG_SUCCESS ? waiter.reason : check_source (source, task);
+        mach_msg_return_t mr = wait (source, task, deadline, sleeper);
         if (mr != MACH_MSG_SUCCESS)
             return mr;
     }
 }
 
-mach_msg_return_t
-ipc_receive (mach_msg_header_t *msg, mach_msg_option_t option, mach_msg_size_t size, mach_port_name_t name,
-             mach_msg_timeout_t timeout)
+static mach_msg_return_t
+receive (mach_msg_header_t *msg, mach_msg_option_t option, mach_msg_size_t size, mach_port_name_t name,
+         mach_msg_timeout_t timeout, struct ipc_sleeper **sleeper)
 {
     if (option & MACH_RCV_NOTIFY)
         return MACH_RCV_INVALID_NOTIFY;
@@ -92,7 +108,7 @@ ipc_receive (mach_msg_header_t *msg, mach_msg_option_t option, mach_msg_size_t s
         return mr;
     }
     struct ipc_kmsg *kmsg;
-    mr = wait_for_message (&source, task, deadline, &kmsg);
+    mr = wait_for_message (&source, task, deadline, sleeper, &kmsg);
     if (mr != MACH_MSG_SUCCESS) {
         leave_source (&source);
         ipc_unlock ();
@@ -122,5 +138,15 @@ ipc_receive (mach_msg_header_t *msg, mach_msg_option_t option, mach_msg_size_t s
     ipc_unlock ();
     memcpy (msg, kmsg->body, kmsg->size);
     ipc_kmsg_free (kmsg);
+    return mr;
+}
+
+mach_msg_return_t
+ipc_receive (mach_msg_header_t *msg, mach_msg_option_t option, mach_msg_size_t size, mach_port_name_t name,
+             mach_msg_timeout_t timeout)
+{
+    struct ipc_sleeper *sleeper = NULL;
+    mach_msg_return_t mr = receive (msg, option, size, name, timeout, &sleeper);
+    ipc_watch_end (sleeper);
     return mr;
 }

@@ -221,37 +221,16 @@ static void take_event(struct mk_kernel *kernel, vm_address_t address, uint64_t 
     pthread_mutex_unlock(&object->lock);
 }
 
-/* Somebody touched the page that ends this thread: let him go on. */
-static bool stop_asked(struct mk_kernel *kernel)
-{
-    static char page[65536];            /* zeros; a page of any machine */
-    int error;
-
-    mk_uffd_copy(kernel, (vm_address_t)kernel->stop_page, (vm_address_t)page, 1, false, &error);
-    return true;
-}
-
-void *mk_fault_thread(void *argument)
+/* Called by the threads that HostMach has for it. */
+void mk_serve_faults(void *argument, unsigned count)
 {
     struct mk_kernel *kernel = argument;
     struct uffd_msg events[EVENTS];
-    bool stop = false;
+    hostmach_task_t previous = hostmach_task_enter(kernel->task);
+    ssize_t bytes = read(kernel->uffd, events, (count < EVENTS ? count : EVENTS) * sizeof *events);
 
-    hostmach_task_enter(kernel->task);
-    while (!stop) {
-        ssize_t bytes = read(kernel->uffd, events, sizeof events);
-        if (bytes < 0 && errno != EINTR && errno != EAGAIN)
-            break;
-        for (ssize_t i = 0; i < bytes / (ssize_t)sizeof *events; i++) {
-            if (events[i].event != UFFD_EVENT_PAGEFAULT)
-                continue;
-            vm_address_t address = events[i].arg.pagefault.address;
-            if (address - (vm_address_t)kernel->stop_page < vm_page_size)
-                stop = stop_asked(kernel);
-            else
-                take_event(kernel, address, events[i].arg.pagefault.flags);
-        }
-    }
-    hostmach_task_enter(NULL);
-    return NULL;
+    for (ssize_t i = 0; i < bytes / (ssize_t)sizeof *events; i++)
+        if (events[i].event == UFFD_EVENT_PAGEFAULT)
+            take_event(kernel, events[i].arg.pagefault.address, events[i].arg.pagefault.flags);
+    hostmach_task_enter(previous);
 }

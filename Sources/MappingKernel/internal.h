@@ -118,13 +118,12 @@ struct mk_kernel {
     hostmach_task_t task;
     int uffd;
     bool has_poison;
-    char *stop_page;                    /* touched to end the fault thread */
-    pthread_t fault_thread;
+    hostmach_watch_t watch;             /* of uffd */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool dead, gone;
-    unsigned entered;                   /* threads inside, handlers and the fault thread excepted */
+    unsigned entered;                   /* threads inside, handlers and those that serve faults excepted */
     struct mk_object *objects, *unused;
     unsigned object_count;
     mach_port_t notify;                 /* dead names of pagers */
@@ -207,7 +206,7 @@ void mk_write_protect(struct mk_object *object, mk_index first, size_t count);
 void mk_zap(struct mk_object *object, mk_index first, size_t count);   /* out of the page tables; stays resident */
 
 /* fault.c */
-void *mk_fault_thread(void *kernel);
+void mk_serve_faults(void *kernel, unsigned count);
 
 /* error.c */
 /* object->lock held: the unanswered request of PAGE ends with ERROR. */

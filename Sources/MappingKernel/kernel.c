@@ -129,26 +129,6 @@ struct mk_kernel *mk_kernel_current(void)
 
 /* ---- Birth ---- */
 
-static int start_fault_thread(struct mk_kernel *kernel)
-{
-    sigset_t all, old;
-
-    kernel->stop_page = mmap(NULL, vm_page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (kernel->stop_page == MAP_FAILED) {
-        kernel->stop_page = NULL;
-        return ENOMEM;
-    }
-    madvise(kernel->stop_page, vm_page_size, MADV_DONTFORK);
-    int error = mk_uffd_register(kernel, (vm_address_t)kernel->stop_page, vm_page_size, false);
-    if (error != 0)
-        return error;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    error = pthread_create(&kernel->fault_thread, NULL, mk_fault_thread, kernel);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return error;
-}
-
 static int make_task(struct mk_kernel *kernel)
 {
     kernel->task = hostmach_task_create(kernel->name);
@@ -181,8 +161,6 @@ static void free_kernel(struct mk_kernel *kernel)
 {
     if (kernel->uffd >= 0)
         close(kernel->uffd);
-    if (kernel->stop_page != NULL)
-        munmap(kernel->stop_page, vm_page_size);
     pthread_mutex_destroy(&kernel->lock);
     pthread_cond_destroy(&kernel->changed);
     pthread_mutex_destroy(&kernel->cache_lock);
@@ -210,8 +188,8 @@ mk_kernel *mk_kernel_create(const char *name, size_t cache_pages)
     error = mk_uffd_open(mk_pretended(), &kernel->uffd, &kernel->has_poison);
     if (error == 0)
         error = make_task(kernel);
-    if (error == 0)
-        error = start_fault_thread(kernel);
+    if (error == 0 && (kernel->watch = hostmach_watch_create(kernel->uffd, mk_serve_faults, kernel)) == NULL)
+        error = errno;
     if (error != 0) {
         hostmach_task_destroy(kernel->task);
         free_kernel(kernel);
@@ -264,8 +242,7 @@ void mk_kernel_kill(mk_kernel *kernel)
         return;
 
     stop_handlers(kernel);
-    *(volatile char *)kernel->stop_page;
-    pthread_join(kernel->fault_thread, NULL);
+    hostmach_watch_destroy(kernel->watch);
     mk_errors_stop(kernel);
     hostmach_task_destroy(kernel->task);
 

@@ -55,7 +55,7 @@ static int open_any(unsigned without, int *uffd)
     if (!(without & (MK_WITHOUT_DEVICE | MK_USER_MODE_ONLY))) {
         int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
         if (device >= 0) {
-            *uffd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC);
+            *uffd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
             close(device);
             if (*uffd >= 0)
                 return 0;
@@ -65,11 +65,11 @@ static int open_any(unsigned without, int *uffd)
     if (without & MK_WITHOUT_SYSCALL)
         return error == ENOENT ? ENOSYS : error;
     if (!(without & MK_USER_MODE_ONLY)) {
-        *uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+        *uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
         if (*uffd >= 0)
             return 0;
     }
-    *uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+    *uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
     return *uffd >= 0 ? 0 : errno;
 }
 

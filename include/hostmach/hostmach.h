@@ -81,6 +81,25 @@ typedef void (*hostmach_handler_t) (mach_msg_header_t *msg, void *cookie);
    Errors: KERN_INVALID_NAME, KERN_INVALID_RIGHT. */
 kern_return_t hostmach_port_set_handler (mach_port_t name, hostmach_handler_t handler, void *cookie);
 
+/* ---- What threads that wait for messages do meanwhile ---- */
+
+/* A back end's events (page faults, say) that come through a file descriptor. Threads that wait in mach_msg without having
+   anything to do read them, so that what follows from an event needs no other thread; a thread of the watch's own does when
+   nobody waits, or all are busy. */
+typedef struct hostmach_watch *hostmach_watch_t;
+
+/* Reads and deals with up to `events` events. May be called by several threads at once, in whatever task they have
+   entered (which it must restore), with signals as they have them. Must not block, and must not wait for a message; it
+   may send. That there is no event (any more) is no error. */
+typedef void (*hostmach_serve_t) (void *cookie, unsigned events);
+
+/* fd: non-blocking, and polled as readable while there are events; it stays the caller's. From now on `serve` is called. Costs two
+   descriptors and a thread, and, while there is any watch, two descriptors for each thread that receives. NULL: errno says why. */
+hostmach_watch_t hostmach_watch_create (int fd, hostmach_serve_t serve, void *cookie);
+
+/* Returns when no thread serves the watch any more, and none will. Not to be called from a `serve`. */
+void hostmach_watch_destroy (hostmach_watch_t watch);
+
 /* ---- Counting, for leak tests ---- */
 
 struct hostmach_right {
