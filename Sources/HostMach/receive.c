@@ -150,3 +150,19 @@ ipc_receive (mach_msg_header_t *msg, mach_msg_option_t option, mach_msg_size_t s
     ipc_watch_end (sleeper);
     return mr;
 }
+
+size_t
+hostmach_receiver_count (mach_port_name_t name)
+{
+    struct source source;
+    struct ipc_waiter *waiter;
+    size_t count = 0;
+    ipc_lock ();
+    if (find_source (hostmach_current (), name, &source) == MACH_MSG_SUCCESS) {
+        TAILQ_FOREACH (waiter, &source.mqueue->receivers, link)
+            count++;
+        leave_source (&source);
+    }
+    ipc_unlock ();
+    return count;
+}

@@ -27,6 +27,7 @@ struct fault {
     mk_index index;
     vm_prot_t access;
     bool write, is_protected;
+    bool resolved;                      /* the thread is to be woken */
 };
 
 /* A thread waits for PAGE's request or unlock. */
@@ -135,7 +136,7 @@ static void unlock(struct mk_object *object, struct mk_page *page, const struct 
 }
 
 /* The page is present and allows the access: put it into the page table.  False: it is not in the file. */
-static bool resolve(struct mk_object *object, struct mk_page *page, const struct fault *fault)
+static bool resolve(struct mk_object *object, struct mk_page *page, struct fault *fault)
 {
     struct mk_kernel *kernel = object->kernel;
 
@@ -143,6 +144,7 @@ static bool resolve(struct mk_object *object, struct mk_page *page, const struct
     if (fault->write)
         page->dirty = true;
     bool protect = !page->dirty || (page->lock & VM_PROT_WRITE);
+    fault->resolved = true;
     if (fault->is_protected) {
         mk_count(kernel, write_faults, 1);
         mk_uffd_protect(kernel, fault->address, vm_page_size, false);
@@ -150,18 +152,13 @@ static bool resolve(struct mk_object *object, struct mk_page *page, const struct
     }
     mk_count(kernel, minor_faults, 1);
     int error = mk_uffd_continue(kernel, fault->address, protect);
-    if (error == EFAULT)
-        return false;
-    if (error == EEXIST) {
-        if (fault->write)
-            mk_uffd_protect(kernel, fault->address, vm_page_size, false);
-        mk_uffd_wake(kernel, fault->address, vm_page_size);
-    }
-    return true;
+    if (error == EEXIST && fault->write)
+        mk_uffd_protect(kernel, fault->address, vm_page_size, false);
+    return fault->resolved = error != EFAULT;
 }
 
 /* Called, and returns, with the object's lock held; gives it up while sending. */
-static void take(struct mk_object *object, const struct fault *fault)
+static void take(struct mk_object *object, struct fault *fault)
 {
     struct mk_kernel *kernel = object->kernel;
     struct mk_page *page = mk_page_get(object, fault->index);
@@ -219,6 +216,8 @@ static void take_event(struct mk_kernel *kernel, vm_address_t address, uint64_t 
     if (object->dead == 0)
         take(object, &fault);
     pthread_mutex_unlock(&object->lock);
+    if (fault.resolved)
+        mk_uffd_wake(kernel, fault.address, vm_page_size);
 }
 
 /* Called by the threads that HostMach has for it. */

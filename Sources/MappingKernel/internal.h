@@ -149,6 +149,8 @@ unsigned mk_pretended(void);
 int mk_uffd_register(struct mk_kernel *kernel, vm_address_t address, vm_size_t length, bool is_file);
 /* How many pages were copied; *error says why not all (EEXIST: the next is there). */
 size_t mk_uffd_copy(struct mk_kernel *kernel, vm_address_t to, vm_address_t from, size_t pages, bool protect, int *error);
+/* These wake nobody.  A thread that is woken runs at once, on this CPU if there is no other, and may need the lock that its waker
+   has: so wake when nothing is locked any more. */
 int mk_uffd_continue(struct mk_kernel *kernel, vm_address_t address, bool protect);
 int mk_uffd_protect(struct mk_kernel *kernel, vm_address_t address, vm_size_t length, bool protect);
 int mk_uffd_poison(struct mk_kernel *kernel, vm_address_t address);

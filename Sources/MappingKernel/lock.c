@@ -24,7 +24,16 @@ struct batch {
     uint8_t kinds[MK_BATCH_PAGES];
     bool kept[MK_BATCH_PAGES];          /* could not be returned: keeps its state */
     unsigned count;
+    vm_address_t woken_later;           /* a page whose thread is woken when nothing is locked any more, or 0 */
 };
+
+/* With or without the lock. */
+static void wake_now(struct mk_object *object, struct batch *batch)
+{
+    if (batch->woken_later != 0)
+        mk_uffd_wake(object->kernel, batch->woken_later, vm_page_size);
+    batch->woken_later = 0;
+}
 
 /* The length of the run of neighbours that begins at the batch's page FROM. */
 static unsigned run_length(const struct batch *batch, unsigned from)
@@ -45,7 +54,7 @@ static void restrict_pages(struct mk_object *object, mk_index first, size_t coun
 }
 
 /* With the lock held: the page's lock changes, and answers who waits for an unlock. */
-static void set_lock(struct mk_object *object, struct mk_page *page, mk_index index, vm_prot_t value)
+static void set_lock(struct mk_object *object, struct batch *batch, struct mk_page *page, mk_index index, vm_prot_t value)
 {
     bool waited = page->unlocking != 0;
     bool writes = waited && page->wants_write && !page->others && !(value & (VM_PROT_READ | VM_PROT_WRITE));
@@ -53,11 +62,14 @@ static void set_lock(struct mk_object *object, struct mk_page *page, mk_index in
     page->lock = (uint8_t)(value & VM_PROT_ALL);
     page->unlocking = 0;
     if (writes) {
-        /* The usual end of an unlock: one request that lets the waiting thread write, and wakes it. */
+        /* The usual end of an unlock: the waiting thread may write when it is woken. */
         vm_address_t address = mk_mapping_address(mk_object_mapping(object, page->waiter), index);
         page->dirty = page->used = true;
+        wake_now(object, batch);
         if (address == 0 || mk_uffd_protect(object->kernel, address, vm_page_size, false) != 0)
             mk_wake(object, index, 1);
+        else
+            batch->woken_later = address;
     } else if (waited) {
         mk_wake(object, index, 1);
     }
@@ -149,7 +161,7 @@ static bool finish_page(struct mk_object *object, struct batch *batch, unsigned 
         if (batch->kinds[i] == KIND_DIRTY && !batch->kept[i])
             page->dirty = false;
         if (how->value != VM_PROT_NO_CHANGE)
-            set_lock(object, page, batch->indices[i], how->value);
+            set_lock(object, batch, page, batch->indices[i], how->value);
     }
     return wake;
 }
@@ -175,6 +187,7 @@ static void process(struct mk_object *object, struct batch *batch, const struct 
             mk_zap(object, batch->indices[i], 1);
     pthread_mutex_unlock(&object->lock);
 
+    wake_now(object, batch);
     return_pages(object, batch, how);
     if (how->flush && !how->is_last)
         punch_holes(object, batch);
@@ -214,8 +227,8 @@ static void restrict_now(struct mk_object *object, struct restriction *run, cons
     run->count = 0;
 }
 
-static void lock_only(struct mk_object *object, struct mk_page *page, mk_index index, struct restriction *run,
-                      const struct mk_lock *how)
+static void lock_only(struct mk_object *object, struct batch *batch, struct mk_page *page, mk_index index,
+                      struct restriction *run, const struct mk_lock *how)
 {
     if (how->value == VM_PROT_NO_CHANGE)
         return;
@@ -225,7 +238,7 @@ static void lock_only(struct mk_object *object, struct mk_page *page, mk_index i
         if (run->count++ == 0)
             run->first = index;
     }
-    set_lock(object, page, index, how->value);
+    set_lock(object, batch, page, index, how->value);
 }
 
 void mk_lock_pages(struct mk_object *object, mk_index first, mk_index end, const struct mk_lock *how)
@@ -235,6 +248,7 @@ void mk_lock_pages(struct mk_object *object, mk_index first, mk_index end, const
     struct mk_page *page;
 
     batch.count = 0;
+    batch.woken_later = 0;
     pthread_mutex_lock(&object->lock);
     while (object->dead == 0 && (page = mk_page_next(object, first, end)) != NULL) {
         mk_index index = mk_page_index(page);
@@ -244,6 +258,7 @@ void mk_lock_pages(struct mk_object *object, mk_index first, mk_index end, const
                 process(object, &batch, how);
                 continue;
             }
+            wake_now(object, &batch);
             while (page->busy && object->dead == 0)
                 mk_object_sleep(object);
             continue;
@@ -253,7 +268,7 @@ void mk_lock_pages(struct mk_object *object, mk_index first, mk_index end, const
             continue;
         enum kind kind = kind_of(page, how);
         if (kind == KIND_KEEP && !how->flush) {
-            lock_only(object, page, index, &run, how);
+            lock_only(object, &batch, page, index, &run, how);
             continue;
         }
         page->busy = true;
@@ -269,4 +284,5 @@ void mk_lock_pages(struct mk_object *object, mk_index first, mk_index end, const
     restrict_now(object, &run, how);
     process(object, &batch, how);
     pthread_mutex_unlock(&object->lock);
+    wake_now(object, &batch);
 }

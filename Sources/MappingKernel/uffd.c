@@ -169,7 +169,7 @@ int mk_uffd_continue(struct mk_kernel *kernel, vm_address_t address, bool protec
     int error;
     do {
         struct uffdio_continue request = { .range = { address, vm_page_size },
-                                           .mode = protect ? UFFDIO_CONTINUE_MODE_WP : 0 };
+                                           .mode = UFFDIO_CONTINUE_MODE_DONTWAKE | (protect ? UFFDIO_CONTINUE_MODE_WP : 0) };
         error = ioctl(kernel->uffd, UFFDIO_CONTINUE, &request) == 0 ? 0 : errno;
     } while (error == EAGAIN);
     return error;
@@ -180,7 +180,8 @@ int mk_uffd_protect(struct mk_kernel *kernel, vm_address_t address, vm_size_t le
     int error;
     do {
         struct uffdio_writeprotect request = { .range = { address, length },
-                                               .mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0 };
+                                               .mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP
+                                                               : UFFDIO_WRITEPROTECT_MODE_DONTWAKE };
         error = ioctl(kernel->uffd, UFFDIO_WRITEPROTECT, &request) == 0 ? 0 : errno;
     } while (error == EAGAIN);
     return error;

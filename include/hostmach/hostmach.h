@@ -120,6 +120,10 @@ size_t hostmach_port_count (void);
 /* Messages that are queued, in all tasks. */
 size_t hostmach_message_count (void);
 
+/* Threads that wait in mach_msg for a message from `name`, a receive right or port set of the current task; 0 if it is neither. For
+   tests that must know that somebody waits before they go on. */
+size_t hostmach_receiver_count (mach_port_name_t name);
+
 /* Bytes of memory that vm_allocate, vm_map without object, vm_read and out-of-line data gave out and
    nobody has deallocated; a multiple of the page size. */
 size_t hostmach_vm_bytes (void);
