@@ -334,17 +334,54 @@ destroy (void *watch)
     return NULL;
 }
 
-/* Destroying a watch waits for who serves it, and nobody does afterwards. */
+/* A watch that is made while threads wait already is served by them, too. */
+static void
+who_waits_serves_new_watches (void **state)
+{
+    (void) state;
+    mach_port_t port = new_port ();
+    make_send (port);
+    struct source first, second;
+    struct receiver receiver;
+    source_open (&first, MACH_PORT_NULL);
+    receiver_start (&receiver, port, 1);
+    source_open (&second, port);
+    bool served = false;
+    for (unsigned i = 1; i <= 100; i++) {
+        wait_until (hostmach_receiver_count (port) == 1);
+        event (&second, 1);
+        wait_until (receiver.received == i);
+        served |= pthread_equal (second.server, receiver.thread) != 0;
+        if (i == 1)
+            assert_int_equal (first.served, 0);
+    }
+    assert_true (served);
+    receivers_end (&receiver, 1, port);
+    source_close (&first);
+    source_close (&second);
+    ok (mach_port_destroy (self, port));
+}
+
+/* Destroying a watch waits for who serves it, a receiver for one, and nobody does afterwards. */
 static void
 destroying_waits_for_who_serves (void **state)
 {
     (void) state;
-    struct source source;
+    mach_port_t port = new_port ();
+    make_send (port);
+    struct source source, other;
+    struct receiver receiver;
+    source_open (&other, MACH_PORT_NULL); /* not the last watch: that waits for all receivers anyway */
     source_open (&source, MACH_PORT_NULL);
-    source.closed = true;
-    event (&source, 1);
-    wait_until (source.inside);
-    event (&source, 2);
+    receiver_start (&receiver, port, 1);
+    for (unsigned before = 0; !pthread_equal (source.server, receiver.thread); before++) {
+        source.closed = false;
+        wait_until (source.served == before);
+        source.closed = true;
+        event (&source, 1);
+        wait_until (source.inside);
+    }
+    unsigned before = source.served;
     pthread_t thread;
     pthread_create (&thread, NULL, destroy, source.watch);
     struct timespec soon;
@@ -353,11 +390,16 @@ destroying_waits_for_who_serves (void **state)
     soon.tv_sec += soon.tv_nsec / 1000000000;
     soon.tv_nsec %= 1000000000;
     assert_int_equal (pthread_timedjoin_np (thread, NULL, &soon), ETIMEDOUT);
+    event (&source, 2);
     source.closed = false;
     pthread_join (thread, NULL);
-    assert_int_equal (source.served, 1);
+    assert_int_equal (source.served, before + 1);
+    receivers_end (&receiver, 1, port);
+    assert_int_equal (source.served, before + 1);
     close (source.pipe[0]);
     close (source.pipe[1]);
+    source_close (&other);
+    ok (mach_port_destroy (self, port));
 }
 
 /* With the last watch all descriptors go, though threads wait; and these wait on. A thread that ends leaves none either. */
@@ -381,7 +423,7 @@ descriptors_go_with_the_last_watch_or_their_thread (void **state)
     source_close (&second);
     source_close (&first);
     assert_int_equal (open_files (), before);
-    assert_int_equal (hostmach_receiver_count (port), 2);
+    wait_until (hostmach_receiver_count (port) == 2);
     source_open (&first, port);
     event (&first, 9);
     wait_until (first.served == 1);
@@ -476,6 +518,7 @@ main (void)
         rule (messages_timeouts_and_deaths_end_the_wait),
         rule (the_death_of_the_port_ends_the_wait),
         rule (many_are_woken_at_once),
+        rule (who_waits_serves_new_watches),
         rule (destroying_waits_for_who_serves),
         rule (descriptors_go_with_the_last_watch_or_their_thread),
         rule (without_descriptors_receiving_goes_on),
