@@ -1,8 +1,9 @@
-/* fault.c - page faults: the kernel's fault thread.
+/* fault.c - page faults.
 
-   It reads events, changes pages' states and sends; it never waits for a pager, nor for a page that another thread has busy: such
-   a fault is noted in the page and taken again when that thread wakes it.  So one thread is enough: the work of bringing
-   pages is done by those who supply them.
+   They are read by threads that wait for messages, or else by a thread that HostMach has for it (a *watch*): mostly by a pager's idle
+   worker, which then goes on with the message that follows.  Whoever it is reads an event, changes pages' states and sends; he never
+   waits for a pager, nor for a page that another thread has busy: such a fault is noted in the page and taken again when that
+   thread wakes it.  The work of bringing pages is done by those who supply them.
 
    Fast path of a page-in: one read of the event, two uncontended locks, one message, no allocation (but for a new leaf of 64 pages).
 
@@ -12,7 +13,6 @@
 
 #define _GNU_SOURCE
 #include <linux/userfaultfd.h>
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 

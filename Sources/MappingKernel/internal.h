@@ -7,10 +7,11 @@
      maps          the process's table of mappings by address (maps.c); a reader-writer lock
      kernel->lock  the kernel's objects, its life
      object->lock  everything of an object, its pages and its mappings' extents included
-     kernel->cache_lock   the clock
+     kernel->cache_lock   the queues of resident pages
    maps and kernel->lock are never held together.  No lock is held while a message is sent, a right is released, a page's contents
-   are copied, or a thread waits for a pager.  Requests to userfaultfd that copy nothing (continue, write-protect,
-   poison, wake) are made with object->lock held: they must not be overtaken by the next change of the page.
+   are copied, or a thread waits for a pager.  Requests to userfaultfd that change page tables but copy nothing (continue, write-protect,
+   poison) are made with object->lock held: they must not be overtaken by the next change of the page.  A wake is always
+   harmless, and is better made without locks.
 
    Invariants of a page (object->lock held, page not busy):
      P1  the file has the page exactly when the state is PRESENT.
@@ -45,7 +46,7 @@
 typedef uint64_t mk_index;              /* number of a page in its object */
 
 struct mk_page {
-    struct mk_page *newer, *older;      /* the clock; cache_lock */
+    struct mk_page *newer, *older;      /* in its queue; cache_lock */
     uint32_t waiter;                    /* number of the mapping in which a thread waits, or MK_NOBODY */
     kern_return_t last_error;
     uint16_t errors;                    /* requests that ended with an error */
@@ -56,8 +57,9 @@ struct mk_page {
     bool others : 1;                    /* threads wait in other mappings too */
     bool wants_write : 1;               /* a thread that waits will write */
     bool refault : 1;                   /* threads wait for the end of busy */
-    bool used : 1;                      /* since the clock's hand passed */
+    bool used : 1;                      /* since it became inactive */
     bool in_error : 1;                  /* an error is in some page table */
+    bool is_inactive;                   /* in which queue; cache_lock */
 };
 
 struct mk_leaf {
@@ -129,8 +131,8 @@ struct mk_kernel {
     mach_port_t notify;                 /* dead names of pagers */
 
     pthread_mutex_t cache_lock;
-    struct mk_page clock;               /* head of the ring; clock.older is the newest */
-    struct mk_page *hand;
+    struct mk_page active, inactive;    /* heads of the queues */
+    size_t inactive_count;
     _Atomic size_t resident, limit;
     _Atomic unsigned cluster;           /* pages that a fault asks for at most; a power of two */
 
@@ -235,6 +237,7 @@ struct mk_lock {
 void mk_lock_pages(struct mk_object *object, mk_index first, mk_index end, const struct mk_lock *how);
 
 /* cache.c */
+void mk_cache_init(struct mk_kernel *kernel);
 void mk_cache_add(struct mk_object *object, struct mk_page *page);      /* object->lock held; it became PRESENT */
 void mk_cache_remove(struct mk_object *object, struct mk_page *page);
 void mk_cache_shrink(struct mk_kernel *kernel);                         /* without locks */

@@ -180,7 +180,7 @@ mk_kernel *mk_kernel_create(const char *name, size_t cache_pages)
     }
     snprintf(kernel->name, sizeof kernel->name, "%s", name);
     init_locks(kernel);
-    kernel->clock.newer = kernel->clock.older = kernel->hand = &kernel->clock;
+    mk_cache_init(kernel);
     kernel->errors_end = &kernel->errors;
     kernel->uffd = -1;
     mk_kernel_set_cache(kernel, cache_pages);

@@ -1,11 +1,11 @@
 /* send.c - messages to the pager, through MIG's stubs.
 
    The stubs take the names of the current task, so the thread enters the kernel's task for the length of the call, unless it is there
-   already (the fault thread; a thread that executes a message).  Nothing is locked meanwhile.  Between mk_begin and mk_end the
+   already (a thread that serves faults, or executes a message).  Nothing is locked meanwhile.  Between mk_begin and mk_end the
    object's names do not change.
 
    A message that somebody waits for is tried again when memory is short, with growing pauses, for some four seconds in all.  Such
-   pauses are in the thread of a pager that sent a lock request, or of a program that unmaps; never in the fault thread. */
+   pauses are in the thread of a pager that sent a lock request, or of a program that unmaps; never in one that serves faults. */
 
 #include <time.h>
 

@@ -38,7 +38,8 @@ static void test_large(void **state)
     land_close(&land);
 }
 
-/* Pages that are used stay: of a hot set that is read between others, hardly any is brought twice.  */
+/* Pages that are used stay: a hot set that is read between others is brought once, and so are the others.  (A late thread may
+   push out a little more than is needed: two workers have brought a page each, and both make room.)  */
 static void test_second_chance(void **state)
 {
     (void) state;
@@ -52,7 +53,7 @@ static void test_second_chance(void **state)
             assert_int_equal(peek(at(m, j)), j + 1);
     }
     unsigned reads = store_count(&land.world, CALL_READ);
-    assert_true(reads < PAGES + PAGES / 10);
+    assert_true(reads < PAGES + PAGES / 20);
     assert_true(statistics(&land, 0).second_chances > 0);
     land_close(&land);
 }
