@@ -72,12 +72,6 @@ pager_finish_message(mach_msg_header_t *message, mach_msg_header_t *reply, int s
         mach_port_deallocate(mach_task_self(), message->msgh_remote_port);
 }
 
-mach_port_t
-pager_message_port(const mach_msg_header_t *message)
-{
-    return message->msgh_local_port;
-}
-
 mach_msg_id_t
 pager_message_id(const mach_msg_header_t *message)
 {
@@ -224,10 +218,4 @@ void
 pager_drop_receive_right(mach_port_t name)
 {
     mach_port_mod_refs(mach_task_self(), name, MACH_PORT_RIGHT_RECEIVE, -1);
-}
-
-mach_port_t
-pager_port_of(void *port_info)
-{
-    return ((struct port_info *) port_info)->port_right;
 }

@@ -148,9 +148,9 @@ extension Pool {
         let pool = Memory.allocate(Pool.self, 1), locked = Memory.allocate(PoolState.self, 1)
         let monitor = Monitor.create()
         var port: mach_port_t = 0
-        if let pool, let locked, let monitor, pager_make_marker_port(bucket.pointee.portset, &port) == 0 {
+        if let pool, let locked, let monitor, pager_make_marker_port(pager_bucket_port_set(bucket), &port) == 0 {
             locked.initialize(to: PoolState())
-            pool.initialize(to: Pool(bucket: bucket, portSet: bucket.pointee.portset, monitor: monitor, port: port,
+            pool.initialize(to: Pool(bucket: bucket, portSet: pager_bucket_port_set(bucket), monitor: monitor, port: port,
                                      locked: locked))
             return pool
         }
