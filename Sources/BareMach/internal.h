@@ -26,7 +26,8 @@ struct bare_thread {
     int error_number;
     struct bare_recovery *recovery;
     struct bare_record *record;
-    struct bare_thread *next;           /* bare_threads, under its lock */
+    struct bare_thread *next;           /* in the list of threads, under its lock */
+    int ended;                          /* under the same lock: waits to be terminated */
     vm_address_t region;                /* stack, thread-local variables and this */
     vm_size_t region_size;
 };
@@ -42,8 +43,8 @@ static inline struct bare_thread *bare_self(void)
 extern struct bare_thread *bare_first_thread;   /* while bare_threads_init runs: %gs is not there yet */
 void bare_threads_init(void);
 struct bare_thread *bare_find_thread(mach_port_t port);
-size_t bare_thread_names(void);
-size_t bare_thread_bytes(void);
+/* What ALL says, without what BareMach holds for threads; nothing of threads that have ended is in it.  */
+struct bare_holdings bare_holdings(struct bare_holdings (*all)(void));
 
 /* memory.c */
 size_t bare_heap_bytes(void);

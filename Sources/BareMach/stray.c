@@ -14,31 +14,53 @@ char *getenv(const char *name)
     return NULL;
 }
 
-size_t bare_count_rights(mach_port_type_t mask)
+/* FUNCTION for each name of the task.  */
+static void for_each_name(void (*function)(mach_port_t, mach_port_type_t, size_t *), size_t *sum)
 {
     mach_port_name_array_t names;
     mach_port_type_array_t types;
     mach_msg_type_number_t count = 0, count_types = 0;
-    size_t found = 0;
     if (mach_port_names(mach_task_self(), &names, &count, &types, &count_types) != KERN_SUCCESS)
-        return 0;
+        abort();
     for (mach_msg_type_number_t i = 0; i < count; i++)
-        found += (types[i] & mask) != 0;
+        function(names[i], types[i], sum);
     vm_deallocate(mach_task_self(), (vm_address_t) names, count * sizeof *names);
     vm_deallocate(mach_task_self(), (vm_address_t) types, count_types * sizeof *types);
-    return found;
 }
 
-size_t bare_count_names(void)
+static void add_name(mach_port_t name, mach_port_type_t type, size_t *sums)
 {
-    return bare_count_rights(~(mach_port_type_t) 0) - bare_thread_names();
+    (void) name;
+    sums[0]++;
+    sums[1] += (type & (MACH_PORT_TYPE_RECEIVE | MACH_PORT_TYPE_PORT_SET)) != 0;
 }
 
-size_t bare_mapped_bytes(void)
+static struct bare_holdings all(void)
 {
+    size_t sums[2] = { 0, 0 };
     struct task_basic_info info;
     mach_msg_type_number_t count = TASK_BASIC_INFO_COUNT;
+    for_each_name(add_name, sums);
     if (task_info(mach_task_self(), TASK_BASIC_INFO, (task_info_t) &info, &count) != KERN_SUCCESS)
-        return 0;
-    return (size_t) info.virtual_size - bare_heap_bytes() - bare_thread_bytes();
+        abort();
+    return (struct bare_holdings) { sums[0], sums[1], (size_t) info.virtual_size - bare_heap_bytes() };
+}
+
+struct bare_holdings bare_count(void)
+{
+    return bare_holdings(all);
+}
+
+static void add_messages(mach_port_t name, mach_port_type_t type, size_t *sum)
+{
+    mach_port_status_t status;
+    if ((type & MACH_PORT_TYPE_RECEIVE) && mach_port_get_receive_status(mach_task_self(), name, &status) == KERN_SUCCESS)
+        *sum += status.mps_msgcount;
+}
+
+size_t bare_count_messages(void)
+{
+    size_t sum = 0;
+    for_each_name(add_messages, &sum);
+    return sum;
 }

@@ -1,8 +1,11 @@
 /* threads.c: POSIX threads on thread_create.
 
    A thread has one block of memory: a page that must not be touched, its stack, its thread-local variables, its bare_thread.  %gs is a segment
-   that begins at the bare_thread, set with i386_set_gdt, as the Hurd's C library has it, so _Thread_local works.  The kernel frees the
-   block when the thread ends (thread_terminate_release), with its name and its reply port.  */
+   that begins at the bare_thread, set with i386_set_gdt, as the Hurd's C library has it, so _Thread_local works.
+
+   A thread that has ended says so and waits to be terminated; whoever makes, joins or counts threads next does it and takes its block,
+   its name and its reply port away.  (thread_terminate_release would do it at once, but nobody would know when it is done, and tests
+   count what is left.)  */
 
 #include <errno.h>
 #include <link.h>
@@ -12,8 +15,8 @@
 
 #include "internal.h"
 
-#include <mach/gnumach.h>
 #include <mach/mach_i386.h>
+#include <mach/mig_support.h>
 #include <mach/thread_status.h>
 
 enum { stack_size = 128 << 10 };
@@ -30,6 +33,8 @@ mach_port_t mach_thread_self(void) { return bare_self()->port; }
 /* Threads that live, for exceptions and for counting.  */
 static struct bare_thread *threads;
 static pthread_mutex_t threads_lock = PTHREAD_MUTEX_INITIALIZER;
+/* Taken before threads_lock.  */
+static pthread_mutex_t reaping = PTHREAD_MUTEX_INITIALIZER;
 
 extern const ElfW(Ehdr) __ehdr_start;
 
@@ -110,27 +115,6 @@ struct bare_thread *bare_find_thread(mach_port_t port)
     return thread;
 }
 
-/* Names that BareMach holds: the task's, the host's, and each thread's own with its reply port.  */
-size_t bare_thread_names(void)
-{
-    size_t count = 2;
-    pthread_mutex_lock(&threads_lock);
-    for (struct bare_thread *thread = threads; thread; thread = thread->next)
-        count += 1 + (__atomic_load_n(&thread->reply_port, __ATOMIC_RELAXED) != MACH_PORT_NULL);
-    pthread_mutex_unlock(&threads_lock);
-    return count;
-}
-
-size_t bare_thread_bytes(void)
-{
-    size_t bytes = 0;
-    pthread_mutex_lock(&threads_lock);
-    for (struct bare_thread *thread = threads; thread; thread = thread->next)
-        bytes += thread->region_size;
-    pthread_mutex_unlock(&threads_lock);
-    return bytes;
-}
-
 /* ---- Life ---- */
 
 static void release(struct bare_record *record)
@@ -160,14 +144,58 @@ static void link_thread(struct bare_thread *self)
     pthread_mutex_unlock(&threads_lock);
 }
 
-static void unlink_thread(struct bare_thread *self)
+/* The first thread that has ended, out of the list.  */
+static struct bare_thread *unlink_ended(void)
 {
     pthread_mutex_lock(&threads_lock);
-    struct bare_thread **link = &threads;
-    while (*link != self)
-        link = &(*link)->next;
-    *link = self->next;
+    struct bare_thread **link = &threads, *found;
+    while ((found = *link) && !found->ended)
+        link = &found->next;
+    if (found)
+        *link = found->next;
     pthread_mutex_unlock(&threads_lock);
+    return found;
+}
+
+/* With reaping: when it is unlocked, nothing is left of threads that are not in the list.  */
+static void reap(void)
+{
+    struct bare_thread *thread;
+    while ((thread = unlink_ended()) != NULL) {
+        struct bare_thread dead = *thread;
+        thread_terminate(dead.port);
+        mach_port_deallocate(mach_task_self(), dead.port);
+        if (dead.reply_port != MACH_PORT_NULL)
+            mach_port_mod_refs(mach_task_self(), dead.reply_port, MACH_PORT_RIGHT_RECEIVE, -1);
+        vm_deallocate(mach_task_self(), dead.region, dead.region_size);
+    }
+}
+
+static void reap_all(void)
+{
+    pthread_mutex_lock(&reaping);
+    reap();
+    pthread_mutex_unlock(&reaping);
+}
+
+struct bare_holdings bare_holdings(struct bare_holdings (*all)(void))
+{
+    /* Names that BareMach holds: the task's, the host's, and each thread's own with its reply port.  */
+    struct bare_holdings found, ours = { .names = 2 };
+    pthread_mutex_lock(&reaping);
+    reap();
+    (void) mig_get_reply_port();
+    found = all();
+    pthread_mutex_lock(&threads_lock);
+    for (struct bare_thread *thread = threads; thread; thread = thread->next) {
+        unsigned reply = thread->reply_port != MACH_PORT_NULL;
+        ours.names += 1 + reply;
+        ours.receive += reply;
+        ours.bytes += thread->region_size;
+    }
+    pthread_mutex_unlock(&threads_lock);
+    pthread_mutex_unlock(&reaping);
+    return (struct bare_holdings) { found.names - ours.names, found.receive - ours.receive, found.bytes - ours.bytes };
 }
 
 int pthread_create(pthread_t *restrict out, const pthread_attr_t *restrict attributes, void *(*body)(void *),
@@ -180,6 +208,7 @@ int pthread_create(pthread_t *restrict out, const pthread_attr_t *restrict attri
     vm_address_t region = 0;
     vm_size_t size = stack_size + vm_page_size;
     mach_port_t port = MACH_PORT_NULL;
+    reap_all();
     if (record == NULL)
         return ENOMEM;
     *record = (struct bare_record) { .body = body, .argument = argument, .references = detached == PTHREAD_CREATE_DETACHED ? 1 : 2 };
@@ -227,9 +256,11 @@ _Noreturn void pthread_exit(void *result)
         bare_wake_word(&record->done, 1);
         release(record);
     }
-    unlink_thread(self);
-    thread_terminate_release(self->port, mach_task_self(), self->port, self->reply_port, self->region, self->region_size);
-    __builtin_trap();
+    pthread_mutex_lock(&threads_lock);
+    self->ended = 1;
+    pthread_mutex_unlock(&threads_lock);
+    for (;;)
+        thread_suspend(self->port);
 }
 
 int pthread_join(pthread_t thread, void **result)
@@ -240,6 +271,7 @@ int pthread_join(pthread_t thread, void **result)
     if (result)
         *result = record->result;
     release(record);
+    reap_all();
     return 0;
 }
 

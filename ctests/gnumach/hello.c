@@ -15,7 +15,7 @@ static void *body(void *a) { mine += (int)(long)a; for (int i = 0; i < 200; i++)
 int main(int argc, char **argv)
 {
     printf("hello %d %s page %lu\n", argc, argv[1] ? argv[1] : "-", (unsigned long) vm_page_size);
-    size_t names = bare_count_names(), bytes = bare_mapped_bytes();
+    struct bare_holdings h = bare_count();
     pthread_t t[4];
     for (long i = 0; i < 4; i++) printf("create %d\n", pthread_create(&t[i], 0, body, (void*)i));
     pthread_mutex_lock(&lock);
@@ -29,7 +29,7 @@ int main(int argc, char **argv)
     size_t n = platform_copy(buffer, (void*)0x40000000, 50, &f);
     printf("copied %u at %lx prot %d\n", (unsigned)n, (unsigned long)f.address, f.is_protection);
     nanosleep(&(struct timespec){0, 50000000}, 0);
-    printf("names %d bytes %d\n", (int)(bare_count_names() - names), (int)(bare_mapped_bytes() - bytes));
+    struct bare_holdings g = bare_count(); printf("names %d %d bytes %d\n", (int)(g.names - h.names), (int) (g.receive-h.receive), (int)(g.bytes-h.bytes));
     *(volatile int*)0x50000000 = 1;
     return 0;
 }

@@ -50,11 +50,14 @@ struct bare_recovery *bare_recover(struct bare_recovery *recovery);
 
 /* ---- Counting, for leak tests ---- */
 
-/* Names in the task's space, without those that BareMach itself holds for threads that live.  */
-size_t bare_count_names(void);
-/* Names for MASK's sorts of rights alone.  */
-size_t bare_count_rights(mach_port_type_t mask);
-/* Bytes that the task has mapped, without the heap and threads' stacks.  */
-size_t bare_mapped_bytes(void);
+/* Without what BareMach itself holds (threads, their stacks and reply ports, the heap).  */
+struct bare_holdings {
+    size_t names;                       /* of rights of any sort */
+    size_t receive;                     /* of receive rights and port sets */
+    size_t bytes;                       /* mapped */
+};
+struct bare_holdings bare_count(void);
+/* Messages that wait in the queues of the task's ports.  */
+size_t bare_count_messages(void);
 
 #endif
