@@ -78,6 +78,18 @@ pager_message_port(const mach_msg_header_t *message)
     return message->msgh_local_port;
 }
 
+mach_msg_id_t
+pager_message_id(const mach_msg_header_t *message)
+{
+    return message->msgh_id;
+}
+
+mach_port_seqno_t
+pager_message_number(const mach_msg_header_t *message)
+{
+    return message->msgh_seqno;
+}
+
 int
 pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name)
 {

@@ -92,8 +92,10 @@ int pager_serve_notification(mach_msg_header_t *message, mach_msg_header_t *repl
 /* What the server said in REPLY; 0: well.  */
 kern_return_t pager_reply_code(const mach_msg_header_t *reply);
 void pager_finish_message(mach_msg_header_t *message, mach_msg_header_t *reply, int served);
-/* The port that MESSAGE came to.  */
+/* The port that MESSAGE came to, its id and its sequence number.  (Where a message's fields lie the engine does not know.)  */
 mach_port_t pager_message_port(const mach_msg_header_t *message);
+mach_msg_id_t pager_message_id(const mach_msg_header_t *message);
+mach_port_seqno_t pager_message_number(const mach_msg_header_t *message);
 /* 1: MESSAGE is a dead-name notification, *NAME gets the name; -1: it looks like one, but the name is not dead; 0: neither.  */
 int pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name);
 

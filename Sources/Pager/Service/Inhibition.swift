@@ -34,7 +34,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
     func takeMarker(_ worker: UnsafeMutablePointer<Worker>,
                     _ message: UnsafeMutablePointer<mach_msg_header_t>) -> Bool {
         if pager_message_port(message) != pointee.port { return false }
-        obey(worker, message.pointee.msgh_id)
+        obey(worker, pager_message_id(message))
         return true
     }
 

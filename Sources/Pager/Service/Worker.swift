@@ -129,8 +129,8 @@ extension UnsafeMutablePointer where Pointee == Worker {
             return
         }
         guard let target = lookUp(message) else { return }
-        if target.awaitTurn(UInt32(message.pointee.msgh_seqno), pager_message_port(message)) {
-            target.passTurn(UInt32(message.pointee.msgh_seqno))
+        if target.awaitTurn(pager_message_number(message), pager_message_port(message)) {
+            target.passTurn(pager_message_number(message))
         }
         target.refuse(.badLength, 0, UInt64(needed))
         ports_port_deref(target.pointee.port)
@@ -151,9 +151,9 @@ extension UnsafeMutablePointer where Pointee == Worker {
             return
         }
         var call = rpc_info()
-        let began = ports_begin_rpc(target.pointee.port, message.pointee.msgh_id, &call)
+        let began = ports_begin_rpc(target.pointee.port, pager_message_id(message), &call)
         pointee.target = target
-        pointee.turnNumber = UInt32(message.pointee.msgh_seqno)
+        pointee.turnNumber = pager_message_number(message)
         pointee.hasTurn = target.awaitTurn(pointee.turnNumber, pager_message_port(message))
         target.pointee.counters.messages.increment()
 
@@ -171,7 +171,7 @@ extension UnsafeMutablePointer where Pointee == Worker {
     /// The message to its routine. It is the message's turn.
     private func deliver(_ message: UnsafeMutablePointer<mach_msg_header_t>,
                          _ reply: UnsafeMutablePointer<mach_msg_header_t>, _ target: PagerPointer) {
-        let identifier = UInt64(UInt32(bitPattern: message.pointee.msgh_id))
+        let identifier = UInt64(UInt32(bitPattern: pager_message_id(message)))
         var deadName: mach_port_t = 0
         switch pager_is_dead_name(message, &deadName) {
         case 1:
