@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -113,4 +114,11 @@ int fflush(FILE *file)
 {
     (void) file;
     return 0;
+}
+
+/* musl's looks into the stream.  */
+_Noreturn void __assert_fail(const char *condition, const char *file, int line, const char *function)
+{
+    printf("%s:%d: %s: assertion failed: %s\n", file, line, function, condition);
+    abort();
 }
