@@ -26,36 +26,43 @@ pager_bucket_port_set(const struct port_bucket *bucket)
 mach_port_t
 pager_port_of(void *port_info)
 {
-    return ((struct port_info *) port_info)->port_right;
+    mach_port_t name = ((struct port_info *) port_info)->port_right;
+    return MACH_PORT_VALID(name) ? name : MACH_PORT_NULL;
 }
 
-/* The Hurd's libports gives its ports a payload, which then comes in place of the name.  */
+kern_return_t
+pager_install_port(void *port_info, const struct port_bucket *bucket)
+{
+    mach_port_t name = pager_port_of(port_info);
+    /* The Hurd's libports has put the port's address on it, which its own threads may trust, since it keeps a port in memory until all of
+       them have looked away. Ours are not among those: messages for a pager come with its name.  */
+    mach_port_clear_protected_payload(mach_task_self(), name);
+    return mach_port_move_member(mach_task_self(), name, bucket->portset);
+}
+
+void
+pager_destroy_right(void *port_info)
+{
+    /* Not ports_destroy_right: the Hurd's puts off giving up the right's reference until its own threads on the bucket have looked
+       away, and there are none.  */
+    if (!MACH_PORT_VALID(pager_port_of(port_info)))
+        return;
+    mach_port_t name = ports_claim_right(port_info);
+    if (MACH_PORT_VALID(name))
+        pager_drop_receive_right(name);
+}
+
+/* Another port's message: who serves it knows what to do with it.  */
 static int
 has_payload(const mach_msg_header_t *message)
 {
     return MACH_MSGH_BITS_LOCAL(message->msgh_bits) == MACH_MSG_TYPE_PROTECTED_PAYLOAD;
 }
 
-static void *
-by_payload(struct port_bucket *bucket, struct port_class *class, mach_msg_header_t *message)
-{
-    /* Of any class: whatever port it is, the message gets its name.  */
-    struct port_info *port = ports_lookup_payload(bucket, message->msgh_protected_payload, NULL);
-    message->msgh_bits = MACH_MSGH_BITS_OTHER(message->msgh_bits)
-        | MACH_MSGH_BITS(MACH_MSGH_BITS_REMOTE(message->msgh_bits), MACH_MSG_TYPE_PORT_SEND);
-    message->msgh_protected_payload = 0;
-    message->msgh_local_port = port ? port->port_right : MACH_PORT_NULL;
-    if (!port || port->class == class)
-        return port;
-    ports_port_deref(port);
-    return NULL;
-}
-
 void *
-pager_message_object(struct port_bucket *bucket, struct port_class *class, mach_msg_header_t *message)
+pager_message_object(struct port_bucket *bucket, struct port_class *class, const mach_msg_header_t *message)
 {
-    return has_payload(message) ? by_payload(bucket, class, message)
-                                : ports_lookup_port(bucket, message->msgh_local_port, class);
+    return has_payload(message) ? NULL : ports_lookup_port(bucket, message->msgh_local_port, class);
 }
 
 mach_port_t

@@ -145,14 +145,17 @@ mach_port_t pager_own_task(void);
 
 /* The bytes that libports has for itself at the head of a port, rounded up to 16.  */
 extern const size_t pager_port_head_bytes;
-/* The name of the port's receive right.  */
+/* The name of the port's receive right; MACH_PORT_NULL once it is gone.  */
 mach_port_t pager_port_of(void *port_info);
 mach_port_t pager_bucket_port_set(const struct port_bucket *bucket);
+/* From now on messages come for the port that ports_create_port_noinstall made.  */
+kern_return_t pager_install_port(void *port_info, const struct port_bucket *bucket);
+/* Destroy the receive right, if it is still there; the reference that it held is dropped.  */
+void pager_destroy_right(void *port_info);
 
-/* The port of BUCKET and CLASS that MESSAGE came to, with one more hard reference, or NULL.  Whoever receives a message calls it before
-   anything else: afterwards pager_message_port is right.  */
-void *pager_message_object(struct port_bucket *bucket, struct port_class *class, mach_msg_header_t *message);
-/* The name of the port that MESSAGE came to; that of a port which is not libports' also before pager_message_object.  */
+/* The port of BUCKET and CLASS that MESSAGE came to, with one more hard reference, or NULL.  */
+void *pager_message_object(struct port_bucket *bucket, struct port_class *class, const mach_msg_header_t *message);
+/* The name of the port that MESSAGE came to; MACH_PORT_NULL: it is neither a pager's nor one that we made ourselves.  */
 mach_port_t pager_message_port(const mach_msg_header_t *message);
 
 /* A message that is being served, for libports' inhibitions.  */
