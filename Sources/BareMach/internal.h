@@ -39,6 +39,9 @@ static inline struct bare_thread *bare_self(void)
     return self;
 }
 
+/* start.c */
+extern char **bare_arguments;           /* ends with NULL */
+
 /* threads.c */
 extern struct bare_thread *bare_first_thread;   /* while bare_threads_init runs: %gs is not there yet */
 void bare_threads_init(void);

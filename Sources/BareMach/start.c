@@ -13,6 +13,7 @@
 
 mach_port_t bare_host_port, bare_device_port;
 vm_size_t vm_page_size;
+char **bare_arguments;
 
 int main(int argc, char **argv);
 
@@ -26,6 +27,7 @@ void bare_start(uintptr_t *stack)
     char **argv = (char **) (stack + 1);
 
     bare_threads_init();
+    bare_arguments = argv;
     if (argc > 2) {
         bare_host_port = (mach_port_t) strtoul(argv[1], NULL, 10);
         bare_device_port = (mach_port_t) strtoul(argv[2], NULL, 10);

@@ -1,6 +1,7 @@
 /* stray.c: what is left of a C library: errno, the environment, counting.  */
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "internal.h"
 
@@ -8,9 +9,13 @@
 int *__errno_location(void) { return &bare_self()->error_number; }
 int *___errno_location(void) { return &bare_self()->error_number; }
 
+/* The environment: those arguments that are NAME=value.  */
 char *getenv(const char *name)
 {
-    (void) name;
+    size_t length = strlen(name);
+    for (char **argument = bare_arguments; argument && *argument; argument++)
+        if (strncmp(*argument, name, length) == 0 && (*argument)[length] == '=')
+            return *argument + length + 1;
     return NULL;
 }
 
