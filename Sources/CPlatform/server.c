@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include <mach/mach4.h>
+
 #include "engine.h"
 /* Declares the routines a second time: the compiler compares.  */
 #include "memory_object_S.h"
