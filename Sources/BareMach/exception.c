@@ -42,21 +42,40 @@ static int expected(struct bare_recovery *recovery, uintptr_t address)
     return recovery && (address - recovery->start[0] < recovery->size[0] || address - recovery->start[1] < recovery->size[1]);
 }
 
-static void report(mach_port_t thread, int exception, int code, int subcode)
+/* Where the thread is, and the frames of its stack: clang keeps %ebp for them.  */
+static void report_place(mach_port_t thread, vm_address_t region, vm_size_t size)
 {
     struct i386_thread_state state = { 0 };
     mach_msg_type_number_t count = i386_THREAD_STATE_COUNT;
     thread_get_state(thread, i386_REGS_SEGS_STATE, (thread_state_t) &state, &count);
-    printf("bare: exception %d, code %d, at address 0x%08x, instruction 0x%08x, stack 0x%08x, thread %u\n", exception, code,
-           (unsigned) subcode, state.eip, state.uesp, thread);
-    /* A look at the stack's frames: clang keeps %ebp for them.  */
+    printf("bare: thread %u at instruction 0x%08x, stack 0x%08x\n", thread, state.eip, state.uesp);
     unsigned *frame = (unsigned *) (uintptr_t) state.ebp;
-    struct bare_thread *bare = bare_find_thread(thread);
-    for (int i = 0; bare && i < 12 && (uintptr_t) frame > bare->region + 4096
-                    && (uintptr_t) frame < bare->region + bare->region_size - 8; i++) {
+    for (int i = 0; i < 16 && (uintptr_t) frame - region < size - 8; i++) {
         printf("bare:   called from 0x%08x\n", frame[1]);
         frame = (unsigned *) (uintptr_t) frame[0];
     }
+}
+
+static void report_thread(struct bare_thread *thread)
+{
+    /* The kernel made the first one's stack, below its own half of the address space.  */
+    int first = thread->region == 0;
+    report_place(thread->port, first ? 0xbff00000 : thread->region + vm_page_size, first ? 0x100000 : thread->region_size - vm_page_size);
+}
+
+void bare_report_threads(void)
+{
+    bare_for_each_thread(report_thread);
+}
+
+static void report(mach_port_t port, int exception, int code, int subcode)
+{
+    struct bare_thread *thread = bare_find_thread(port);
+    printf("bare: exception %d, code %d, at address 0x%08x\n", exception, code, (unsigned) subcode);
+    if (thread)
+        report_thread(thread);
+    else
+        report_place(port, 0, 0);
     bare_end(139);
 }
 

@@ -46,6 +46,8 @@ extern char **bare_arguments;           /* ends with NULL */
 extern struct bare_thread *bare_first_thread;   /* while bare_threads_init runs: %gs is not there yet */
 void bare_threads_init(void);
 struct bare_thread *bare_find_thread(mach_port_t port);
+/* FUNCTION neither makes nor ends threads.  */
+void bare_for_each_thread(void (*function)(struct bare_thread *));
 /* What ALL says, without what BareMach holds for threads; nothing of threads that have ended is in it.  */
 struct bare_holdings bare_holdings(struct bare_holdings (*all)(void));
 

@@ -115,6 +115,15 @@ struct bare_thread *bare_find_thread(mach_port_t port)
     return thread;
 }
 
+void bare_for_each_thread(void (*function)(struct bare_thread *))
+{
+    pthread_mutex_lock(&threads_lock);
+    for (struct bare_thread *thread = threads; thread; thread = thread->next)
+        if (!thread->ended)
+            function(thread);
+    pthread_mutex_unlock(&threads_lock);
+}
+
 /* ---- Life ---- */
 
 static void release(struct bare_record *record)

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +85,28 @@ static long milliseconds(void)
     return (long) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* ---- Hangs: waits have limits of their own (store.c), but a page fault has none ---- */
+
+enum { limit_s = 20 };
+static _Atomic unsigned tests_begun;
+
+static void *watch(void *nothing)
+{
+    (void) nothing;
+    unsigned before = 0;
+    for (int seconds = 0; ; seconds++) {
+        nanosleep(&(struct timespec) { .tv_sec = 1 }, NULL);
+        if (tests_begun != before) {
+            before = tests_begun;
+            seconds = 0;
+        } else if (seconds >= limit_s) {
+            printf("test hangs: no end after %d s\n", limit_s);
+            bare_report_threads();
+            bare_end(1);
+        }
+    }
+}
+
 static void run(const struct CMUnitTest *test, const char *name)
 {
     static void *state;
@@ -91,6 +114,7 @@ static void run(const struct CMUnitTest *test, const char *name)
     long begin = milliseconds();
     state = test->initial_state;
     tester = pthread_self();
+    tests_begun++;
     int how = 0;
     if (reason) {
         snprintf(why, sizeof why, "%s", reason);
@@ -136,6 +160,9 @@ int _cmocka_run_group_tests(const char *group, const struct CMUnitTest *tests, s
 int main(void)
 {
     const char *only = getenv("LIBPAGER_TEST_AREA");
+    pthread_t watcher;
+    if (pthread_create(&watcher, NULL, watch, NULL) != 0)
+        bare_end(1);
     for (const struct area *next = areas; next->name; next++)
         if (!only || strcmp(only, next->name) == 0) {
             area = next->name;

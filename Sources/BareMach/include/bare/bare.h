@@ -19,6 +19,9 @@ extern mach_port_t bare_host_port, bare_device_port;
 /* Ends the run: tells the console and reboots, which ends QEMU.  */
 _Noreturn void bare_end(int status);
 
+/* Where every thread is, to the console: for hangs.  (llvm-symbolizer makes lines of addresses.)  */
+void bare_report_threads(void);
+
 /* ---- Memory errors ---- */
 
 /* What the kernel says of one: KERN_INVALID_ADDRESS, KERN_PROTECTION_FAILURE, KERN_MEMORY_ERROR ...  */
