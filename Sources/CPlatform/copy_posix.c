@@ -29,6 +29,13 @@ struct copy {
     struct platform_fault fault;
 };
 
+/* Our handler runs with the signals of before (SA_NODEFER), so there is nothing to be restored when it is left; but the thread sanitizer calls
+   it with all signals blocked.  */
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+enum { restore_signals = __has_feature(thread_sanitizer) };
+
 static _Thread_local struct copy *volatile current;
 /* The thread is in a handler that was there before: should that one call us back, the fault is nobody's.  */
 static _Thread_local volatile sig_atomic_t passing_on;
@@ -122,7 +129,7 @@ platform_copy(void *to, const void *from, size_t size, struct platform_fault *fa
     volatile size_t done = 0;
 
     begin();
-    if (sigsetjmp(copy.back, 0) == 0) {
+    if (sigsetjmp(copy.back, restore_signals) == 0) {
         while (done < size) {
             size_t piece = size - done;
             if (piece > to_page_end(copy.to, page))

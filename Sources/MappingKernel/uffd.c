@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "sanitizer.h"
 
 #ifndef USERFAULTFD_IOC_NEW
 #define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00)
@@ -149,6 +150,7 @@ size_t mk_uffd_copy(struct mk_kernel *kernel, vm_address_t to, vm_address_t from
     vm_size_t length = pages * vm_page_size, done = 0;
 
     *error = 0;
+    mk_order_wake(to, length, vm_page_size);
     while (done < length) {
         struct uffdio_copy request = { .dst = to + done, .src = from + done, .len = length - done,
                                        .mode = protect ? UFFDIO_COPY_MODE_WP : 0 };
@@ -214,5 +216,7 @@ int mk_uffd_poison(struct mk_kernel *kernel, vm_address_t address)
 void mk_uffd_wake(struct mk_kernel *kernel, vm_address_t address, vm_size_t length)
 {
     struct uffdio_range request = { address, length };
+
+    mk_order_wake(address, length, vm_page_size);
     ioctl(kernel->uffd, UFFDIO_WAKE, &request);
 }

@@ -1,4 +1,5 @@
 #include "land.h"
+#include "sanitizer.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -30,20 +31,35 @@ void catch_signals(void)
 
 enum kind { READ, WRITE, CLAIM };
 
-static int touch(memory where, enum kind kind, unsigned char *byte)
+/* The access itself is not for sanitizers: a signal would be thrown out of their own code, which has locks. */
+#ifndef __has_attribute
+#define __has_attribute(x) 0
+#endif
+#if __has_attribute(disable_sanitizer_instrumentation)
+__attribute__((noinline, disable_sanitizer_instrumentation))
+#endif
+static void access_byte(memory where, enum kind kind, unsigned char *byte)
 {
     static volatile unsigned char nothing;      /* so that the compiler does not see that it is nothing */
+    if (kind == WRITE)
+        __atomic_store_n(where, *byte, __ATOMIC_RELAXED);
+    else if (kind == CLAIM)
+        __atomic_fetch_or(where, nothing, __ATOMIC_SEQ_CST);
+    else
+        *byte = __atomic_load_n(where, __ATOMIC_RELAXED);
+}
+
+static int touch(memory where, enum kind kind, unsigned char *byte)
+{
+    void *page = (void *) ((vm_address_t) where & ~(vm_page_size - 1));
     int caught = sigsetjmp(escape, 1);
     if (caught == 0) {
         armed = 1;
-        if (kind == WRITE)
-            __atomic_store_n(where, *byte, __ATOMIC_RELAXED);
-        else if (kind == CLAIM)
-            __atomic_fetch_or(where, nothing, __ATOMIC_SEQ_CST);
-        else
-            *byte = __atomic_load_n(where, __ATOMIC_RELAXED);
+        __tsan_release(page);
+        access_byte(where, kind, byte);
     }
     armed = 0;
+    __tsan_acquire(page);
     if (caught == SIGBUS)
         mk_error_taken(touch_address);
     return caught;
