@@ -26,7 +26,8 @@ pager_bucket_port_set(const struct port_bucket *bucket)
 mach_port_t
 pager_port_of(void *port_info)
 {
-    mach_port_t name = ((struct port_info *) port_info)->port_right;
+    /* Somebody may be destroying the right: then it is the one or the other.  */
+    mach_port_t name = __atomic_load_n(&((struct port_info *) port_info)->port_right, __ATOMIC_RELAXED);
     return MACH_PORT_VALID(name) ? name : MACH_PORT_NULL;
 }
 

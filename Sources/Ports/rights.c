@@ -56,7 +56,8 @@ void ports_attach_right(struct port_info *port, mach_port_t right,
                         const mach_port_status_t *status)
 {
     assert(port->port_right == MACH_PORT_NULL && !(port->flags & PORT_HAS_SENDRIGHTS));
-    port->port_right = right;
+    /* Read without the lock by whoever looks at this public field. */
+    __atomic_store_n(&port->port_right, right, __ATOMIC_RELAXED);
     port->mscount = status->mps_mscount;
     ports_name_insert(right, port);
     if (status->mps_srights)
@@ -71,7 +72,7 @@ mach_port_t ports_detach_right(struct port_info *port, int *drop)
     if (right == MACH_PORT_NULL)
         return right;
     ports_name_remove(right, port);
-    port->port_right = MACH_PORT_NULL;
+    __atomic_store_n(&port->port_right, MACH_PORT_NULL, __ATOMIC_RELAXED);
     port->mscount = 0;
     *drop = (port->flags & PORT_HAS_SENDRIGHTS) != 0;
     port->flags &= ~PORT_HAS_SENDRIGHTS;
