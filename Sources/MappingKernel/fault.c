@@ -202,7 +202,7 @@ static void take_event(struct mk_kernel *kernel, vm_address_t address, uint64_t 
     };
     struct mk_object *object = NULL;
 
-    __tsan_acquire((void *)fault.address);
+    __tsan_acquire(MK_ORDER(fault.address, vm_page_size));
     fault.access = fault.write ? VM_PROT_READ | VM_PROT_WRITE : VM_PROT_READ;
     pthread_rwlock_rdlock(&mk_maps_lock);
     fault.mapping = mk_maps_find(fault.address);

@@ -21,12 +21,16 @@ void __tsan_release(void *address);
 #define __tsan_release(address) ((void)(address))
 #endif
 
+/* What stands for the page: somewhere in its middle; an atomic variable of the program's that is there would have the sanitizer's lock for that address
+   while its access faults. */
+#define MK_ORDER(page, page_size) ((void *)((page) + (page_size) / 2))
+
 /* Whoever waits for these pages goes on after what this thread has done. */
 static inline void mk_order_wake(unsigned long address, size_t length, size_t page_size)
 {
 #if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
     for (size_t at = 0; at < length; at += page_size)
-        __tsan_release((void *)(address + at));
+        __tsan_release(MK_ORDER(address + at, page_size));
 #else
     (void)address, (void)length, (void)page_size;
 #endif

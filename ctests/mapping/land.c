@@ -36,9 +36,15 @@ enum kind { READ, WRITE, CLAIM };
 #define __has_attribute(x) 0
 #endif
 #if __has_attribute(disable_sanitizer_instrumentation)
-__attribute__((noinline, disable_sanitizer_instrumentation))
+#define PLAIN __attribute__((noinline, disable_sanitizer_instrumentation))
+#else
+#define PLAIN __attribute__((noinline))
 #endif
-static void access_byte(memory where, enum kind kind, unsigned char *byte)
+
+PLAIN uint64_t load_word(const _Atomic uint64_t *word) { return atomic_load(word); }
+PLAIN void store_word(_Atomic uint64_t *word, uint64_t value) { atomic_store(word, value); }
+
+PLAIN static void access_byte(memory where, enum kind kind, unsigned char *byte)
 {
     static volatile unsigned char nothing;      /* so that the compiler does not see that it is nothing */
     if (kind == WRITE)
@@ -51,7 +57,7 @@ static void access_byte(memory where, enum kind kind, unsigned char *byte)
 
 static int touch(memory where, enum kind kind, unsigned char *byte)
 {
-    void *page = (void *) ((vm_address_t) where & ~(vm_page_size - 1));
+    void *page = MK_ORDER((vm_address_t) where & ~(vm_page_size - 1), vm_page_size);
     int caught = sigsetjmp(escape, 1);
     if (caught == 0) {
         armed = 1;

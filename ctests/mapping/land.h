@@ -4,6 +4,7 @@
 #define TESTS_LAND_H
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "store.h"
@@ -48,6 +49,9 @@ int touch_claim(memory);
 extern _Thread_local void *touch_address;
 unsigned char peek(memory);             /* touch_read that must succeed */
 void poke(memory, unsigned char byte);
+/* The same for a word of a page where a touch cannot fail. */
+uint64_t load_word(const _Atomic uint64_t *word);
+void store_word(_Atomic uint64_t *word, uint64_t value);
 
 /* A touch in a thread of its own.  task_end returns its signal, or 0; byte is what was read.  */
 struct touch {

@@ -39,8 +39,8 @@ static bool check_page(struct worker *w, size_t page, struct page_words *words)
 {
     for (int t = 0; t < THREADS; t++) {
         /* Written head first, then tail: read tail first. */
-        uint64_t tail = atomic_load(&words->tail[t]);
-        uint64_t head = atomic_load(&words->head[t]);
+        uint64_t tail = load_word(&words->tail[t]);
+        uint64_t head = load_word(&words->head[t]);
         if (t == w->number ? head != w->mine[page] || tail != head : head < tail || tail < w->seen[page][t]) {
             snprintf(w->failure, sizeof w->failure, "page %zu, counter %d, thread %d: head %lu, tail %lu; written or seen %lu", page, t,
                      w->number, (unsigned long) head, (unsigned long) tail,
@@ -61,8 +61,8 @@ static int hammer(void *argument)
         struct page_words *words = w->maps[random >> 4 & 1] + page;
         if (rand_r(&w->seed) % 3 == 0) {
             uint64_t next = ++w->mine[page];
-            atomic_store(&words->head[w->number], next);
-            atomic_store(&words->tail[w->number], next);
+            store_word(&words->head[w->number], next);
+            store_word(&words->tail[w->number], next);
             w->writes++;
         }
         if (!check_page(w, page, words)) {
