@@ -91,9 +91,11 @@ pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name)
 {
     if (message->msgh_id != MACH_NOTIFY_DEAD_NAME)
         return 0;
-    if (message->msgh_size < sizeof(mach_dead_name_notification_t))
+    const mach_dead_name_notification_t *notification = (const mach_dead_name_notification_t *) message;
+    /* Exactly as Mach makes it: what else it carried nobody would release.  */
+    if (message->msgh_size != sizeof *notification || message->msgh_bits & MACH_MSGH_BITS_COMPLEX)
         return -1;
-    *name = ((const mach_dead_name_notification_t *) message)->not_port;
+    *name = notification->not_port;
     /* Anybody can make such a message; only Mach makes a name dead.  */
     return pager_is_dead(*name) ? 1 : -1;
 }

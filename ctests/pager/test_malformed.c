@@ -314,6 +314,34 @@ static void test_forged_notifications(void **state)
     fixture_close(&f);
 }
 
+/* A message that says that a dead name is dead, and brings memory besides, is not Mach's: it is refused, and the memory released.  */
+static void test_forged_dead_name_with_memory(void **state)
+{
+    (void) state;
+    struct __attribute__((packed, aligned(4))) {
+        mach_msg_header_t header;
+        mach_msg_type_t name_type;
+        mach_port_t name;
+        mach_msg_type_t memory_type;
+        void *memory;
+    } message = {
+        .name_type = { .msgt_name = MACH_MSG_TYPE_PORT_NAME, .msgt_size = 32, .msgt_number = 1, .msgt_inline = 1 },
+        .memory_type = { .msgt_name = MACH_MSG_TYPE_BYTE, .msgt_size = 8, .msgt_number = 4000, .msgt_inline = 0 },
+    };
+    static char data[4096];
+    struct fixture f;
+    fixture_open(&f);
+    assert_int_equal(mach_port_allocate(mach_task_self(), MACH_PORT_RIGHT_DEAD_NAME, &message.name), 0);
+    note(&f);
+    message.memory = data;
+    assert_int_equal(post(&f, &message, sizeof message, MACH_NOTIFY_DEAD_NAME, MACH_MSGH_BITS_COMPLEX), 0);
+    check_nothing_left(&f);
+    assert_int_equal(refused(&f), 1);
+    assert_int_equal(mach_port_deallocate(mach_task_self(), message.name), 0);
+    note(&f);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_large_messages),
         cmocka_unit_test(test_rights_that_nobody_asked_for),
         cmocka_unit_test(test_forged_notifications),
+        cmocka_unit_test(test_forged_dead_name_with_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
