@@ -1,0 +1,82 @@
+/* hostile.c - messages that no kernel sends.
+
+   A hostile kernel has pages by rights: it may ask for those that are *tainted* (the last ones), and whatever it does to these
+   concerns nobody who checks. Requests and unlocks name no other pages. Everything else, returns and completions above all,
+   may name any page, whole pages or not: the pager must refuse it. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "random.h"
+#include "report.h"
+#include "world.h"
+
+static vm_offset_t some_offset(struct random *random)
+{
+    const struct configuration *c = world.configuration;
+    switch (random_below(random, 8)) {
+    case 0: return random_next(random);
+    case 1: return page_offset(random_below(random, c->pages)) + random_below(random, 4096);
+    case 2: return (vm_offset_t) -vm_page_size * random_below(random, 3);
+    case 3: return page_offset(c->pages + random_below(random, 1000));
+    default: return page_offset(random_below(random, c->pages));
+    }
+}
+
+static vm_size_t some_length(struct random *random)
+{
+    switch (random_below(random, 6)) {
+    case 0: return random_next(random);
+    case 1: return 0;
+    case 2: return random_below(random, 3 * 4096);
+    default: return vm_page_size * random_range(random, 1, 3);
+    }
+}
+
+/* A range that reaches no page of the others. */
+static void tainted_range(struct random *random, unsigned page, struct sk_message *message)
+{
+    message->offset = page_offset(page);
+    if (random_chance(random, 150))
+        message->offset += random_below(random, 4096);
+    if (random_chance(random, 100))
+        message->offset = page_offset(world.configuration->pages) + (random_next(random) >> random_range(random, 2, 50)) / 4096 * 4096;
+    message->length = random_chance(random, 600) ? vm_page_size : some_length(random);
+    if (message->length > vm_page_size * 64)
+        message->length = vm_page_size * 64;
+}
+
+void hostile_send(unsigned index, unsigned page, uint32_t chance, unsigned more)
+{
+    static const mach_msg_id_t ids[] = {
+        SK_INIT, SK_TERMINATE, SK_COPY, SK_DATA_REQUEST, SK_DATA_REQUEST, SK_DATA_REQUEST, SK_DATA_UNLOCK, SK_DATA_UNLOCK,
+        SK_LOCK_COMPLETED, SK_LOCK_COMPLETED, SK_SUPPLY_COMPLETED, SK_DATA_RETURN, SK_DATA_RETURN, SK_DATA_RETURN, SK_DATA_RETURN,
+        SK_CHANGE_COMPLETED,
+    };
+    struct random random = random_seeded(chance, more);
+    char *data = NULL;
+    struct sk_message message = {
+        .id = ids[random_below(&random, sizeof ids / sizeof *ids)],
+        .offset = some_offset(&random),
+        .length = some_length(&random),
+        .access = (vm_prot_t) random_below(&random, 5),
+        .dirty = (boolean_t) random_below(&random, 2),
+        .kernel_copy = (boolean_t) random_below(&random, 2),
+        .may_cache = (boolean_t) random_below(&random, 2),
+        .copy_strategy = (memory_object_copy_strategy_t) random_below(&random, 4),
+        .error = (kern_return_t) random_below(&random, 3),
+    };
+    if (message.id == SK_DATA_REQUEST || message.id == SK_DATA_UNLOCK)
+        tainted_range(&random, page, &message);
+    if (message.id == SK_INIT && random_chance(&random, 700))
+        message.length = vm_page_size;
+    if (message.id == SK_DATA_RETURN) {
+        message.length %= 3 * vm_page_size + 1;
+        data = malloc(message.length + 1);
+        memset(data, 0xee, message.length + 1);
+    }
+    unsigned flags = random_chance(&random, 150) ? SK_RAW_FOREIGN_CONTROL : 0;
+    TRACE("hostile message %d, offset %#lx, length %#lx", message.id, (unsigned long) message.offset, (unsigned long) message.length);
+    sk_send_raw(world.machines[index].object, &message, data, flags);
+    free(data);
+}
