@@ -124,6 +124,9 @@ static void shut_down(void)
 static void do_step(const struct step *step)
 {
     struct machine *machine = &world.machines[step->kernel];
+    /* Whoever confuses the pager about what he has may wait for ever. */
+    if (machine->hostile && (step->op == OP_READ || step->op == OP_WRITE))
+        return hostile_touch(step->kernel, step->page, step->op == OP_WRITE);
     vm_prot_t access = step->argument & 1 ? VM_PROT_READ | VM_PROT_WRITE : VM_PROT_READ;
     switch ((enum op) step->op) {
     case OP_READ: return machine_read(step->kernel, step->page);

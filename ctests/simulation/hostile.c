@@ -80,3 +80,12 @@ void hostile_send(unsigned index, unsigned page, uint32_t chance, unsigned more)
     sk_send_raw(world.machines[index].object, &message, data, flags);
     free(data);
 }
+
+void hostile_touch(unsigned index, unsigned page, bool write)
+{
+    static const char bytes[64] = "hostile";
+    sk_object *object = world.machines[index].object;
+    sk_request(object, page_offset(page), write ? VM_PROT_READ | VM_PROT_WRITE : VM_PROT_READ);
+    if (write)
+        sk_poke(object, page_offset(page), bytes, sizeof bytes);
+}

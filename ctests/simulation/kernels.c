@@ -179,7 +179,7 @@ static bool has_failed(unsigned index, sk_object *object, unsigned page, int err
         return false;
     if (object->dead != 0)
         remap_if_dead(index, object);
-    else if (!object->terminating && !world.machines[index].hostile && !object->kernel->dead)
+    else if (!object->terminating && !object->kernel->dead)
         check_error(page, error, what);
     return true;
 }
@@ -205,7 +205,7 @@ void machine_write(unsigned index, unsigned page, uint32_t chance)
     memset(bytes, 0x55, sizeof bytes);
     /* This gets the right to write; what is written is decided at the moment at which it is there. */
     int error = sk_write(object, page_offset(page) + cell * CELL_BYTES, bytes, CELL_BYTES);
-    if (has_failed(index, object, page, error, "a write") || machine->hostile)
+    if (has_failed(index, object, page, error, "a write"))
         return;
     sim_begin_atomic();
     uint32_t value = model_next_value(page);

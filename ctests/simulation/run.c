@@ -76,7 +76,6 @@ static void live(void *unused)
     open_world();
     actors_start();
     actors_await(ROLE_FATE);
-    actors_await(ROLE_HOSTILE);
     if (world.configuration->shuts_down)
         actors_await(ROLE_TRANSLATOR);
     if (world.closing) {
@@ -86,6 +85,7 @@ static void live(void *unused)
         for (unsigned i = 0; i < world.configuration->kernels; i++)
             sk_kernel_kill(world.machines[i].kernel);
     }
+    actors_await(ROLE_HOSTILE);
     actors_await(ROLE_TRANSLATOR);
     actors_await(ROLE_USER);
     if (!world.closing)

@@ -63,6 +63,8 @@ void check_error(unsigned page, int error, const char *what);
 
 /* hostile.c */
 void hostile_send(unsigned index, unsigned page, uint32_t chance, unsigned more);
+/* By rights, as far as a kernel without patience goes. */
+void hostile_touch(unsigned index, unsigned page, bool write);
 
 /* actors.c */
 void actors_start(void);
