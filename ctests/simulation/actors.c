@@ -112,8 +112,10 @@ static void inhibit(const struct step *step)
 static void shut_down(void)
 {
     world.closing = true;
-    if (world.configuration->patience_ms != 0 || world.inhibited || world.configuration->shortage)
+    if (world.configuration->patience_ms != 0 || world.inhibited || world.configuration->shortage) {
         world.lossy = true;
+        model_relax();
+    }
     TRACE("shutdown");
     pager_shutdown(world.pager);
     TRACE("shut down");

@@ -5,6 +5,7 @@
      simulation --replay FILE [--trace]              what an earlier failure printed
      simulation --repeat N [--first S]               each of N seeds twice: the same must happen
      --no-shrink                                     only say which seeds fail
+     --stop                                          at the first that fails
 
    A failure prints its reason and a shrunk scenario, which a file for --replay can be made of by copying. */
 
@@ -26,7 +27,7 @@ struct failure { uint64_t seed; char reason[160]; };
 
 static struct {
     uint64_t seeds, first, jobs, seed, schedule, repeat;
-    bool has_seed, has_schedule, traced, no_shrink;
+    bool has_seed, has_schedule, traced, no_shrink, stop;
     const char *replay;
 } options = { .first = 1, .jobs = 2 };
 
@@ -42,6 +43,8 @@ static void job(uint64_t number, int fd)
         memcpy(failure.reason, outcome.reason, sizeof failure.reason);
         if (outcome.failed && write(fd, &failure, sizeof failure) != sizeof failure)
             _exit(1);
+        if (outcome.failed && options.stop)
+            break;
     }
     _exit(0);
 }
@@ -141,13 +144,13 @@ static int run_twice(void)
 
 static void parse(int argc, char **argv)
 {
-    enum { SEEDS, FIRST, JOBS, SEED, SCHEDULE, REPEAT, REPLAY, TRACED, NO_SHRINK };
+    enum { SEEDS, FIRST, JOBS, SEED, SCHEDULE, REPEAT, REPLAY, TRACED, NO_SHRINK, STOP };
     static const struct option known[] = {
         { "seeds", required_argument, NULL, SEEDS }, { "first", required_argument, NULL, FIRST },
         { "jobs", required_argument, NULL, JOBS }, { "seed", required_argument, NULL, SEED },
         { "schedule", required_argument, NULL, SCHEDULE }, { "repeat", required_argument, NULL, REPEAT },
         { "replay", required_argument, NULL, REPLAY }, { "trace", no_argument, NULL, TRACED },
-        { "no-shrink", no_argument, NULL, NO_SHRINK }, { NULL, 0, NULL, 0 },
+        { "no-shrink", no_argument, NULL, NO_SHRINK }, { "stop", no_argument, NULL, STOP }, { NULL, 0, NULL, 0 },
     };
     int option;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -162,6 +165,7 @@ static void parse(int argc, char **argv)
         case REPLAY: options.replay = optarg; break;
         case TRACED: options.traced = true; break;
         case NO_SHRINK: options.no_shrink = true; break;
+        case STOP: options.stop = true; break;
         default: exit(2);
         }
     }

@@ -9,6 +9,9 @@
 enum { CELL_BYTES = 4096 / CELLS, CELL_WORDS = CELL_BYTES / 8 };
 
 static struct model_page pages[PAGES_MAX];
+static bool is_relaxed;
+
+void model_relax(void) { is_relaxed = true; }
 
 struct model_page *model_page(unsigned page) { return &pages[page]; }
 
@@ -142,7 +145,7 @@ void model_touched(unsigned page, const void *bytes, int cell, uint32_t value, c
             before.content[i].value[cell] = value;
     }
     TRACE("%s %s page %u: %s", who, cell < 0 ? "reads" : "writes", page, text(content));
-    if (!contains(&before, content)) {
+    if (!contains(&before, content) && !is_relaxed) {
         for (unsigned i = 0; i < before.count; i++)
             report_line("page %u of %s: expected %s%s", page, who, text(before.content[i]), cell < 0 ? "" : " after its write");
         report_line("page %u of %s: has %s", page, who, text(content));
@@ -163,7 +166,7 @@ void model_returned(unsigned page, const void *bytes, bool dirty, bool unsure, c
         return;
     struct content content = parsed(page, bytes, who, "a kernel returns");
     TRACE("%s returns page %u: %s%s", who, page, text(content), dirty ? ", dirty" : "");
-    if (!contains(&model->current, content)) {
+    if (!contains(&model->current, content) && !is_relaxed) {
         report_line("page %u of %s: has %s, expected %s", page, who, text(content), text(model->current.content[0]));
         report_failure("a kernel returns stale data");
     }

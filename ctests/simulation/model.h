@@ -32,6 +32,8 @@ struct model_page {
 };
 
 void model_open(unsigned pages);
+/* From now on data may be lost anywhere (a client was given up): contents must only be some that were written. */
+void model_relax(void);
 struct model_page *model_page(unsigned page);
 
 /* The bytes of a page with this content; what bytes mean: false: no write of this page left them. */

@@ -247,7 +247,7 @@ void pager_notify_evict(struct user_pager_info *upi, vm_offset_t offset)
     struct model_page *model = model_page((unsigned) page);
     if (!model->tainted && is_page_resident((unsigned) page))
         report_failure("an eviction is told of a page that a kernel has");
-    if (!model->tainted && model->losses == 0 && memcmp(&model->stored, &model->current.content[0], sizeof model->stored) != 0)
+    if (!model->tainted && !world.lossy && model->losses == 0 && memcmp(&model->stored, &model->current.content[0], sizeof model->stored) != 0)
         report_failure("an eviction is told before the page is written");
     struct random random = decide(CALL_EVICT, (unsigned) page);
     take_time(&random);

@@ -1,7 +1,7 @@
 /* threads.c - POSIX threads, futexes and clocks for the libraries under test, on top of the scheduler.
 
    The libraries are the shipped objects: the linker directs what they call to the functions here (--wrap in CMakeLists.txt). A mutex
-   keeps its owner in its first word, which is 0 in whatever a static initializer makes. A condition needs nothing but its address.
+   keeps its owner and the number of its waiters in its first words, which are 0 in whatever a static initializer makes. A condition needs nothing but its address.
 
    Points of choice are before a lock is taken, before and after a wait, when somebody is woken, when a thread starts, and after the
    engine lets go a lock. Not after other locks are let go: so what a kernel reads or writes in one hold of a lock of its own happens
@@ -25,7 +25,9 @@ static long thread_failure = -1;
 
 void threads_fail_start(long n) { thread_failure = n; }
 
-static struct fiber **owner_of(pthread_mutex_t *mutex) { return (struct fiber **) (void *) mutex; }
+struct mutex { struct fiber *owner; unsigned waiters; };
+
+static struct mutex *inside(pthread_mutex_t *mutex) { return (struct mutex *) (void *) mutex; }
 
 /* ---- Mutexes ---- */
 
@@ -45,32 +47,36 @@ static struct fiber *self(void)
 int __wrap_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes)
 {
     (void) attributes;
-    *owner_of(mutex) = NULL;
+    *inside(mutex) = (struct mutex) { NULL, 0 };
     return 0;
 }
 
 int __wrap_pthread_mutex_destroy(pthread_mutex_t *mutex)
 {
-    if (*owner_of(mutex) != NULL)
-        report_failure("a mutex is destroyed that %s has locked", sim_name(*owner_of(mutex)));
+    if (inside(mutex)->owner != NULL || inside(mutex)->waiters != 0)
+        report_failure("a mutex is destroyed that somebody has locked, or waits for");
     return 0;
 }
 
 static void acquire(pthread_mutex_t *mutex)
 {
-    if (*owner_of(mutex) == self())
+    if (inside(mutex)->owner == self())
         report_failure("a thread locks a mutex that it has locked");
-    while (*owner_of(mutex) != NULL)
+    while (inside(mutex)->owner != NULL) {
+        inside(mutex)->waiters++;
         sim_block(mutex, UINT64_MAX, "a mutex");
-    *owner_of(mutex) = self();
+        inside(mutex)->waiters--;
+    }
+    inside(mutex)->owner = self();
 }
 
 static void release(pthread_mutex_t *mutex)
 {
-    if (*owner_of(mutex) != self())
+    if (inside(mutex)->owner != self())
         report_failure("a thread unlocks a mutex that it has not locked");
-    *owner_of(mutex) = NULL;
-    sim_wake(mutex, ~0u);
+    inside(mutex)->owner = NULL;
+    if (inside(mutex)->waiters != 0)
+        sim_wake(mutex, ~0u);
 }
 
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
