@@ -19,6 +19,15 @@ struct accounts accounts_take(void)
     };
 }
 
+static void print_rights(void)
+{
+    struct hostmach_right rights[32];
+    size_t count = hostmach_list_rights(hostmach_task_main(), rights, 32);
+    for (size_t i = 0; i < count && i < 32; i++)
+        report_line("right %#x, type %#x, %u references, %u messages", rights[i].name, rights[i].type, rights[i].urefs,
+                    rights[i].messages);
+}
+
 static void same(const char *what, size_t before, size_t now)
 {
     if (before != now)
@@ -32,6 +41,8 @@ void check_accounts(struct accounts before)
         sim_sleep_ns(1000000);
     struct accounts now = accounts_take();
     same("blocks of memory", (size_t) before.blocks, (size_t) now.blocks);
+    if (before.rights != now.rights)
+        print_rights();
     same("ports", before.ports, now.ports);
     same("rights", before.rights, now.rights);
     same("pages of memory", before.bytes, now.bytes);
