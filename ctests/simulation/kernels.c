@@ -278,7 +278,8 @@ void machine_kill(unsigned index)
 void machine_stall(unsigned index, unsigned mask)
 {
     struct machine *machine = &world.machines[index];
-    if (machine->changing || machine->dying || world.lossy)
+    /* (What is held back already must not be overtaken.) */
+    if (machine->changing || machine->dying || world.lossy || machine->object->hold_mask != 0)
         return;
     machine->stalled = true;
     sk_hold(machine->object, mask);

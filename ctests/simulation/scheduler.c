@@ -108,8 +108,8 @@ static unsigned collect(struct fiber **ready)
         }
         if (count > 0)
             return count;
-        if (next == UINT64_MAX)
-            report_failure("deadlock: every thread waits, and for nothing that a clock ends");
+        if (next > time_limit_ns)
+            report_failure("every thread waits, and for nothing that comes");
         now_ns = next;
     }
 }
