@@ -146,7 +146,8 @@ struct ClientTable {
     /// The same, also for names from before a renaming. Locked.
     func search(_ control: mach_port_t) -> ClientPointer? {
         if let client = searchPresent(control) { return client }
-        if core.pointee.formerControls.load(ordering: .relaxed) == 0 { return nil }
+        // (A message may come without a port; no former name, either, is 0.)
+        if control == 0 || core.pointee.formerControls.load(ordering: .relaxed) == 0 { return nil }
         for number in 0..<min(used, ClientTable.firstChunk) where client(number).pointee.formerControl == control {
             return client(number)
         }
