@@ -8,6 +8,7 @@
 #include "model.h"
 #include "report.h"
 #include "threads.h"
+#include "totals.h"
 #include "world.h"
 
 #include "platform.h"
@@ -102,6 +103,7 @@ static void inhibit(const struct step *step)
     if (error)
         report_failure("pager_inhibit_workers: %d", error);
     world.inhibited = true;
+    totals_add(TOTAL_INHIBITIONS, 1);
     TRACE("inhibited");
     sim_sleep_ns(step->argument % 3000000);
     world.inhibited = false;
@@ -116,6 +118,7 @@ static void shut_down(void)
         world.lossy = true;
         model_relax();
     }
+    totals_add(TOTAL_SHUTDOWNS, 1);
     TRACE("shutdown");
     pager_shutdown(world.pager);
     TRACE("shut down");
@@ -134,6 +137,8 @@ static void do_step(const struct step *step)
     case OP_READ: return machine_read(step->kernel, step->page);
     case OP_WRITE: return machine_write(step->kernel, step->page, step->argument >> 8);
     case OP_REQUEST: sk_request(machine->object, page_offset(step->page), access); return;
+    case OP_REQUEST_SEVERAL: return machine_request(step->kernel, step->page, 2 + step->argument / 2 % 6, access);
+    case OP_CLOG: return hostile_clog(step->page, step->argument);
     case OP_UNLOCK: sk_unlock(machine->object, page_offset(step->page), VM_PROT_READ | VM_PROT_WRITE); return;
     case OP_EVICT: sk_evict(machine->object, page_offset(step->page)); return;
     case OP_DROP_CLEAN: sk_drop_clean(machine->object); return;
@@ -174,6 +179,9 @@ static void act(void *argument)
         snprintf(activity, sizeof activity, "step %u, %s", i, step_text(step));
         sim_set_activity(activity);
         TRACE("%s", activity);
+        totals_add(TOTAL_STEPS, 1);
+        if (step->op >= OP_FAIL_ALLOCATION && step->op <= OP_FAIL_THREAD)
+            totals_add(TOTAL_SHORTAGES, 1);
         do_step(step);
         sim_point();
         sim_set_activity(NULL);

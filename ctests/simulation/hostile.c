@@ -7,8 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <mach/memory_object_user.h>
+
+#include "internal.h"           /* of the scripted kernel: sk_enter */
 #include "random.h"
 #include "report.h"
+#include "totals.h"
 #include "world.h"
 
 static vm_offset_t some_offset(struct random *random)
@@ -46,6 +50,27 @@ static void tainted_range(struct random *random, unsigned page, struct sk_messag
         message->length = vm_page_size * 64;
 }
 
+/* Without any control port: that may name any page. */
+static void send_nameless(sk_object *object, struct random *random)
+{
+    hostmach_task_t previous;
+    mach_port_t pager = sk_pager_port(object);
+    if (!sk_enter(object->kernel, &previous))
+        return;
+    vm_offset_t offset = some_offset(random);
+    switch (random_below(random, 4)) {
+    case 0: memory_object_data_request(pager, MACH_PORT_NULL, offset, vm_page_size, VM_PROT_READ); break;
+    case 1: memory_object_data_unlock(pager, MACH_PORT_NULL, offset, vm_page_size, VM_PROT_WRITE); break;
+    case 2: memory_object_lock_completed(pager, MACH_MSG_TYPE_COPY_SEND, MACH_PORT_NULL, offset, vm_page_size); break;
+    default:
+        /* (It takes the right that it is sent to.) */
+        if (mach_port_mod_refs(mach_task_self(), pager, MACH_PORT_RIGHT_SEND, 1) == KERN_SUCCESS
+            && memory_object_terminate(pager, MACH_PORT_NULL, MACH_PORT_NULL) != KERN_SUCCESS)
+            mach_port_mod_refs(mach_task_self(), pager, MACH_PORT_RIGHT_SEND, -1);
+    }
+    sk_leave(object->kernel, previous);
+}
+
 void hostile_send(unsigned index, unsigned page, uint32_t chance, unsigned more)
 {
     static const mach_msg_id_t ids[] = {
@@ -55,6 +80,8 @@ void hostile_send(unsigned index, unsigned page, uint32_t chance, unsigned more)
     };
     struct random random = random_seeded(chance, more);
     char *data = NULL;
+    if (random_chance(&random, 100))
+        return send_nameless(world.machines[index].object, &random);
     struct sk_message message = {
         .id = ids[random_below(&random, sizeof ids / sizeof *ids)],
         .offset = some_offset(&random),
@@ -76,9 +103,31 @@ void hostile_send(unsigned index, unsigned page, uint32_t chance, unsigned more)
         memset(data, 0xee, message.length + 1);
     }
     unsigned flags = random_chance(&random, 150) ? SK_RAW_FOREIGN_CONTROL : 0;
+    totals_add(TOTAL_HOSTILE, 1);
     TRACE("hostile message %d, offset %#lx, length %#lx", message.id, (unsigned long) message.offset, (unsigned long) message.length);
     sk_send_raw(world.machines[index].object, &message, data, flags);
     free(data);
+}
+
+/* It says nothing more, and dies after a while: what it has nobody else gets before that. */
+void hostile_clog(unsigned page, uint32_t chance)
+{
+    mach_port_t pager, control, name;
+    hostmach_fail_memory(0, 0);     /* its task is to be */
+    hostmach_task_t task = hostmach_task_create("clog");
+    hostmach_task_set_kernel(task, TRUE);
+    if (hostmach_copy_send(hostmach_task_main(), world.port, task, &pager) == KERN_SUCCESS) {
+        hostmach_task_t before = hostmach_task_enter(task);
+        mach_port_allocate(mach_task_self(), MACH_PORT_RIGHT_RECEIVE, &control);
+        mach_port_allocate(mach_task_self(), MACH_PORT_RIGHT_RECEIVE, &name);
+        mach_port_set_qlimit(mach_task_self(), control, 1 + chance % 3);
+        memory_object_init(pager, control, name, vm_page_size);
+        for (unsigned i = 0; i < 1 + chance / 3 % 4; i++)
+            memory_object_data_request(pager, control, page_offset(page), vm_page_size, VM_PROT_READ | VM_PROT_WRITE);
+        hostmach_task_enter(before);
+        sim_sleep_ns(chance % 3000000000u);
+    }
+    hostmach_task_destroy(task);
 }
 
 void hostile_touch(unsigned index, unsigned page, bool write)

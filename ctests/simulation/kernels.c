@@ -14,6 +14,7 @@
 #include "internal.h"           /* of the scripted kernel: struct sk_object */
 #include "model.h"
 #include "report.h"
+#include "totals.h"
 #include "world.h"
 
 enum { RETURNS_MAX = 512 };
@@ -153,6 +154,7 @@ bool is_page_resident(unsigned page)
 
 void check_error(unsigned page, int error, const char *what)
 {
+    totals_add(TOTAL_ERRORS, 1);
     TRACE("%s of page %u fails: %#x", what, page, (unsigned) error);
     if (world.closing || world.configuration->shortage || model_page(page)->may_fail)
         return;
@@ -220,6 +222,46 @@ void machine_write(unsigned index, unsigned page, uint32_t chance)
     sim_end_atomic();
 }
 
+/* How many absent pages from PAGE on are requested from now on. */
+static unsigned mark_requested(sk_object *object, unsigned page, unsigned count, vm_prot_t access)
+{
+    unsigned marked = 0;
+    while (marked < count && page + marked < world.configuration->pages) {
+        struct sk_page *found = sk_page_get(object, page_offset(page + marked));
+        if (found->state != SK_PAGE_ABSENT || found->busy)
+            break;
+        found->state = SK_PAGE_REQUESTED;
+        found->requested = access;
+        marked++;
+    }
+    return marked;
+}
+
+/* (The kernel is not in the middle of anything where no thread has its lock.) */
+void machine_request(unsigned index, unsigned page, unsigned count, vm_prot_t access)
+{
+    sk_object *object = world.machines[index].object;
+    if (world.configuration->stride != 1)
+        count = 1;
+    pthread_mutex_lock(&object->lock);
+    unsigned marked = object->dead || object->terminating ? 0 : mark_requested(object, page, count, access);
+    pthread_mutex_unlock(&object->lock);
+    if (marked == 0)
+        return;
+    const struct sk_message request = {
+        .id = SK_DATA_REQUEST, .offset = page_offset(page), .length = marked * vm_page_size, .access = access,
+    };
+    if (sk_send_raw(object, &request, NULL, 0) == 0)
+        return;
+    pthread_mutex_lock(&object->lock);
+    for (unsigned i = 0; i < marked; i++) {
+        struct sk_page *found = sk_page_get(object, page_offset(page + i));
+        if (found->state == SK_PAGE_REQUESTED)
+            sk_page_fail(object, found, KERN_TERMINATED);
+    }
+    pthread_mutex_unlock(&object->lock);
+}
+
 /* ---- Life ---- */
 
 void machine_start(unsigned index)
@@ -250,6 +292,7 @@ void machine_remap(unsigned index)
     if (machine->changing || machine->dying || machine->stalled)
         return;
     machine->changing = true;
+    totals_add(TOTAL_TERMINATIONS, 1);
     TRACE("%s unmaps", machine->kernel->name);
     sk_terminate(machine->object);
     if (!machine->dying)
@@ -262,6 +305,7 @@ void machine_kill(unsigned index)
     struct machine *machine = &world.machines[index];
     if (machine->changing || machine->dying)
         return;
+    totals_add(TOTAL_DEATHS, 1);
     TRACE("%s dies", machine->kernel->name);
     machine->dying = true;
     for (unsigned i = 0; i < RETURNS_MAX; i++)
@@ -281,6 +325,7 @@ void machine_stall(unsigned index, unsigned mask)
     /* (What is held back already must not be overtaken.) */
     if (machine->changing || machine->dying || world.lossy || machine->object->hold_mask != 0)
         return;
+    totals_add(TOTAL_STALLS, 1);
     machine->stalled = true;
     sk_hold(machine->object, mask);
 }

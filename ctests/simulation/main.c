@@ -20,6 +20,7 @@
 #include "child.h"
 #include "random.h"
 #include "shrink.h"
+#include "totals.h"
 
 enum { REASONS_MAX = 6 };
 
@@ -87,6 +88,7 @@ static int run_many(void)
     }
     while (wait(NULL) > 0)
         ;
+    totals_print();
     for (unsigned i = 0; i < reasons; i++)
         show(&shown[i]);
     printf("%llu seeds from %llu on, %llu failed, %ld s\n", (unsigned long long) options.seeds,
@@ -179,6 +181,7 @@ int main(int argc, char **argv)
     if (persona != -1 && !(persona & ADDR_NO_RANDOMIZE) && personality((unsigned long) persona | ADDR_NO_RANDOMIZE) != -1)
         execv("/proc/self/exe", argv);
     parse(argc, argv);
+    totals_open();
     if (options.repeat)
         return run_twice();
     if (options.seeds)

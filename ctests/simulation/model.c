@@ -5,6 +5,7 @@
 
 #include "random.h"
 #include "report.h"
+#include "totals.h"
 
 enum { CELL_BYTES = 4096 / CELLS, CELL_WORDS = CELL_BYTES / 8 };
 
@@ -137,6 +138,7 @@ void model_touched(unsigned page, const void *bytes, int cell, uint32_t value, c
         return;
     struct content content = parsed(page, bytes, who, "a kernel finds");
     struct candidates before = model->current;
+    totals_add(TOTAL_ACCESSES, 1);
     if (cell >= 0) {
         /* What the write left alone must be what was there. */
         if (content.value[cell] != value)
@@ -201,6 +203,7 @@ void model_lost(unsigned page)
     struct model_page *model = &pages[page];
     TRACE("page %u: what a kernel had is lost, now it is %s%s", page, text(model->fallback.content[0]),
           model->fallback.count > 1 ? ", or another" : "");
+    totals_add(TOTAL_LOSSES, 1);
     model->current = model->fallback;
     model->losses++;
 }

@@ -6,6 +6,7 @@
 #include "model.h"
 #include "report.h"
 #include "scheduler.h"
+#include "totals.h"
 #include "world.h"
 
 #include "platform.h"
@@ -48,6 +49,9 @@ static void close_world(void)
     }
     if (!world.lossy)
         check_store();
+    struct pager_statistics statistics;
+    pager_get_statistics(world.pager, &statistics);
+    totals_add_statistics(&statistics);
     for (unsigned i = 0; i < world.kernels_made; i++)
         sk_kernel_destroy(world.kernels[i]);
     mach_port_deallocate(mach_task_self(), world.port);
@@ -93,6 +97,7 @@ static void live(void *unused)
     check_violations();
     close_world();
     check_accounts(before);
+    totals_add(TOTAL_CHOICES, sim_choices());
 }
 
 void run_scenario(const struct scenario *scenario)

@@ -72,7 +72,7 @@ static unsigned page(const struct configuration *c, struct random *random)
 static struct step user_step(const struct configuration *c, struct random *random)
 {
     static const struct weight weights[] = {
-        { OP_READ, 36 }, { OP_WRITE, 36 }, { OP_REQUEST, 6 }, { OP_UNLOCK, 2 }, { OP_EVICT, 9 }, { OP_DROP_CLEAN, 2 },
+        { OP_READ, 36 }, { OP_WRITE, 36 }, { OP_REQUEST, 5 }, { OP_REQUEST_SEVERAL, 3 }, { OP_UNLOCK, 2 }, { OP_EVICT, 9 }, { OP_DROP_CLEAN, 2 },
         { OP_EVICT_ALL, 1 }, { OP_TERMINATE, 1 }, { OP_PAUSE, 7 }, { 0, 0 },
     };
     return (struct step) { .op = pick(random, weights), .page = page(c, random), .argument = (uint32_t) random_next(random) };
@@ -113,6 +113,8 @@ static struct step hostile_step(const struct configuration *c, struct random *ra
         step.op = OP_WRITE;
     if (random_chance(random, 100))
         step.op = OP_PAUSE;
+    if (random_chance(random, 15))
+        step.op = OP_CLOG;
     return step;
 }
 
@@ -171,9 +173,9 @@ void scenario_make(struct scenario *s, uint64_t seed)
 const char *step_text(const struct step *step)
 {
     static const char *const names[OPS] = {
-        "read", "write", "request", "unlock", "evict", "drop-clean", "evict-all", "terminate", "pause", "sync", "flush", "return",
+        "read", "write", "request", "request-several", "unlock", "evict", "drop-clean", "evict-all", "terminate", "pause", "sync", "flush", "return",
         "offer", "attributes", "look", "inhibit", "shutdown", "kill", "stall", "stall-answers", "go-on", "fail-allocation",
-        "fail-mach", "fail-pages", "fail-thread", "hostile",
+        "fail-mach", "fail-pages", "fail-thread", "hostile", "clog",
     };
     static char text[80];
     snprintf(text, sizeof text, "%s, kernel %u, page %u, count %u, argument %#x", names[step->op], step->kernel, step->page,

@@ -15,7 +15,7 @@ enum { STEPS_MAX = 1024, KERNELS_MAX = 64, ACTORS_MAX = 160 };
 
 enum op {
     /* A thread on a kernel. */
-    OP_READ, OP_WRITE, OP_REQUEST, OP_UNLOCK, OP_EVICT, OP_DROP_CLEAN, OP_EVICT_ALL,
+    OP_READ, OP_WRITE, OP_REQUEST, OP_REQUEST_SEVERAL, OP_UNLOCK, OP_EVICT, OP_DROP_CLEAN, OP_EVICT_ALL,
     OP_TERMINATE,               /* unmap, and map again */
     OP_PAUSE,                   /* argument: microseconds */
     /* A thread of the translator. */
@@ -27,6 +27,7 @@ enum op {
     OP_FAIL_ALLOCATION, OP_FAIL_MACH, OP_FAIL_PAGES, OP_FAIL_THREAD,
     /* A hostile kernel: a message made of the argument. */
     OP_HOSTILE,
+    OP_CLOG,                    /* one more client, whose control port is a queue that nobody empties */
     OPS
 };
 

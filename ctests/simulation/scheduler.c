@@ -332,9 +332,10 @@ void sim_print_fibers(void)
         const struct fiber *fiber = &fibers[i];
         if (fiber->state == FREE)
             continue;
+        bool waits = fiber->state == BLOCKED;
         report_line("thread %u, %s%s%s: %s%s", fiber->number, fiber->name, fiber->activity ? ", " : "",
-                    fiber->activity ? fiber->activity : "", fiber == current ? "runs" : fiber->waits_for ? "waits for " : "can run",
-                    fiber->waits_for ? fiber->waits_for : "");
+                    fiber->activity ? fiber->activity : "", waits ? "waits for " : fiber == current ? "runs" : "can run",
+                    waits ? fiber->waits_for : "");
     }
 }
 

@@ -52,6 +52,8 @@ void store_close(void);
 void machine_start(unsigned index);
 void machine_read(unsigned index, unsigned page);
 void machine_write(unsigned index, unsigned page, uint32_t chance);
+/* One message for the absent pages from this one on, COUNT at the most. Does not wait. */
+void machine_request(unsigned index, unsigned page, unsigned count, vm_prot_t access);
 void machine_remap(unsigned index);
 void machine_kill(unsigned index);
 void machine_stall(unsigned index, unsigned mask);
@@ -65,6 +67,8 @@ void check_error(unsigned page, int error, const char *what);
 void hostile_send(unsigned index, unsigned page, uint32_t chance, unsigned more);
 /* By rights, as far as a kernel without patience goes. */
 void hostile_touch(unsigned index, unsigned page, bool write);
+/* One more client, for a while, whose control port is a queue that nobody empties. */
+void hostile_clog(unsigned page, uint32_t chance);
 
 /* actors.c */
 void actors_start(void);
