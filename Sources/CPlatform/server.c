@@ -166,23 +166,35 @@ pager_make_marker_port(mach_port_t port_set, mach_port_t *port)
     return result;
 }
 
-kern_return_t
-pager_request_dead_name(mach_port_t name, mach_port_t notify)
+/* *PREVIOUS says whether there was a request; the right itself is released.  */
+static kern_return_t
+replace_dead_name_request(mach_port_t name, mach_port_t notify, mach_port_t *previous)
 {
-    mach_port_t previous = MACH_PORT_NULL;
+    *previous = MACH_PORT_NULL;
     kern_return_t result = mach_port_request_notification(mach_task_self(), name, MACH_NOTIFY_DEAD_NAME, 1, notify,
-                                                          MACH_MSG_TYPE_MAKE_SEND_ONCE, &previous);
-    if (result == KERN_SUCCESS && MACH_PORT_VALID(previous))
-        mach_port_deallocate(mach_task_self(), previous);
+                                                          MACH_MSG_TYPE_MAKE_SEND_ONCE, previous);
+    if (result != KERN_SUCCESS)
+        *previous = MACH_PORT_NULL;
+    if (MACH_PORT_VALID(*previous))
+        mach_port_deallocate(mach_task_self(), *previous);
     return result;
 }
 
-void
+kern_return_t
+pager_request_dead_name(mach_port_t name, mach_port_t notify)
+{
+    mach_port_t previous;
+    return replace_dead_name_request(name, notify, &previous);
+}
+
+int
 pager_cancel_dead_name(mach_port_t name)
 {
+    mach_port_t previous = MACH_PORT_NULL;
     /* The send-once right that comes back needs a name.  */
-    while (pager_request_dead_name(name, MACH_PORT_NULL) == KERN_RESOURCE_SHORTAGE)
+    while (replace_dead_name_request(name, MACH_PORT_NULL, &previous) == KERN_RESOURCE_SHORTAGE)
         platform_pause_ms(retry_ms);
+    return MACH_PORT_VALID(previous);
 }
 
 kern_return_t

@@ -225,6 +225,23 @@ static void test_shutdown_while_clients_are_busy(void **state)
     }
 }
 
+/* A client whose death is announced, but nobody takes that in any more, leaves no name behind, whatever its number (section 3).  */
+static void test_shutdown_with_a_death_not_taken_in(void **state)
+{
+    (void) state;
+    for (int count = 1; count <= 6; count += 5) {
+        struct cast cast;
+        cast_open(&cast, count, 4, 0);
+        pager_set_shutdown_patience(cast.world.pager, 20);
+        assert_int_equal(pager_inhibit_workers(cast.world.requests), 0);
+        cast_kill(&cast, count - 1);
+        pager_shutdown(cast.world.pager);
+        pager_resume_workers(cast.world.requests);
+        /* (This looks for rights that are left.)  */
+        cast_close(&cast);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +250,7 @@ int main(void)
         cmocka_unit_test(test_shutdown_gives_up_who_does_not_answer),
         cmocka_unit_test(test_shutdown_wakes_everybody),
         cmocka_unit_test(test_shutdown_while_clients_are_busy),
+        cmocka_unit_test(test_shutdown_with_a_death_not_taken_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* Rule 5: a client that dies, terminates or misbehaves never stops the others and never corrupts a page.  */
 
-#include "cast.h"
+#include "raw.h"
 
 /* ---- Going away, in every role ---- */
 
@@ -308,6 +308,37 @@ static void test_flood_of_hostile_messages(void **state)
     cast_close(&c);
 }
 
+/* A message without a control port is nobody's, also while names from before a renaming are still honoured: A's is not any more, B's is.  */
+static void test_messages_without_a_control_port(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 4, 4, 1);
+    assert_int_equal(kernel_write(c.objects[0], 1, 50), 0);
+    unsigned long long refused = world_statistics(&c.world).refused;
+    struct raw liar = { .task = hostmach_task_create("liar") };
+    assert_int_equal(hostmach_copy_send(hostmach_task_main(), c.world.port, liar.task, &liar.pager), 0);
+    raw_request(&liar, 0, RW);
+    raw_unlock(&liar, 1);
+    raw_return(&liar, 1, 77, TRUE);
+    hostmach_task_t before = hostmach_task_enter(liar.task);
+    assert_int_equal(memory_object_lock_completed(liar.pager, MACH_MSG_TYPE_COPY_SEND, MACH_PORT_NULL, 0, vm_page_size), 0);
+    assert_int_equal(mach_port_mod_refs(mach_task_self(), liar.pager, MACH_PORT_RIGHT_SEND, 1), 0);
+    assert_int_equal(memory_object_terminate(liar.pager, MACH_PORT_NULL, MACH_PORT_NULL), 0);
+    hostmach_task_enter(before);
+    world_settle(&c.world);
+    assert_int_equal(world_statistics(&c.world).refused, refused + 5);
+    assert_int_equal(world_statistics(&c.world).clients, 4);
+    assert_int_equal(store_count(&c.world, CALL_EVICT), 0);
+    assert_int_equal(pager_page_access(c.world.pager, page_offset(1), 0), 3);
+    /* A is served as ever.  */
+    unsigned char byte;
+    assert_int_equal(kernel_read(c.objects[1], 1, &byte), 0);
+    assert_int_equal(byte, 50);
+    hostmach_task_destroy(liar.task);
+    cast_close(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +350,7 @@ int main(void)
         cmocka_unit_test(test_hostile_messages_are_refused),
         cmocka_unit_test(test_dirty_return_from_a_reader_that_keeps_nothing),
         cmocka_unit_test(test_flood_of_hostile_messages),
+        cmocka_unit_test(test_messages_without_a_control_port),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,6 +141,42 @@ static void test_request_crosses_an_offer(void **state)
     cast_close(&c);
 }
 
+/* A request crosses the offer, which answers it; the page is written and pushed out before the request is taken in. It must not be taken
+   for one for a page that was dropped: the store's page, which is older, would come between.  */
+static void test_request_and_return_cross_an_offer(void **state)
+{
+    (void) state;
+    for (int notify = 0; notify < 2; notify++)
+        for (int dirty = 0; dirty < 2; dirty++) {
+            struct cast c;
+            cast_open(&c, 1, 4, notify);
+            unsigned char byte = 0;
+            vm_address_t buffer = offered_page(store_byte(&c.world, 0));
+            assert_int_equal(pager_inhibit_workers(c.world.requests), 0);
+            assert_int_equal(sk_request(c.objects[0], 0, VM_PROT_READ), 0);
+            pager_offer_page(c.world.pager, 0, 0, 0, buffer);
+            wait_page(c.objects[0], 0, SK_WANT_WRITABLE);
+            if (dirty)
+                assert_int_equal(kernel_write(c.objects[0], 0, 88), 0);
+            assert_int_equal(sk_evict(c.objects[0], 0), 0);
+            pager_resume_workers(c.world.requests);
+            world_settle(&c.world);
+            assert_int_equal(kernel_read(c.objects[0], 0, &byte), 0);
+            assert_int_equal(byte, dirty ? 88 : 1);
+            world_settle(&c.world);
+            assert_int_equal(pager_page_access(c.world.pager, 0, 0), 3);
+            assert_int_equal(store_count(&c.world, CALL_EVICT), notify);
+            /* What is written now is not refused.  */
+            assert_int_equal(kernel_write(c.objects[0], 0, 99), 0);
+            pager_return(c.world.pager, 1);
+            world_settle(&c.world);
+            assert_int_equal(store_byte(&c.world, 0), 99);
+            assert_int_equal(world_statistics(&c.world).refused, 0);
+            vm_deallocate(mach_task_self(), buffer, vm_page_size);
+            cast_close(&c);
+        }
+}
+
 /* What follows from an offered page, once it is sent, does not hold up requests: here the client keeps the thread that offered in the
    answer to an unlock.  */
 static void test_what_follows_an_offer_holds_nobody_up(void **state)
@@ -316,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_pages_of_one_message_are_not_overtaken),
         cmocka_unit_test(test_offer_beside_a_request_for_several_pages),
         cmocka_unit_test(test_request_crosses_an_offer),
+        cmocka_unit_test(test_request_and_return_cross_an_offer),
         cmocka_unit_test(test_what_follows_an_offer_holds_nobody_up),
         cmocka_unit_test(test_only_copy_comes_back_while_it_is_being_sent),
         cmocka_unit_test(test_turns_end_with_the_port),

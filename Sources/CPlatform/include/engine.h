@@ -118,8 +118,9 @@ kern_return_t pager_make_marker_port(mach_port_t port_set, mach_port_t *port);
 /* Request a dead-name notification.  A right that was registered before is released.  */
 kern_return_t pager_request_dead_name(mach_port_t name, mach_port_t notify);
 
-/* The name's death is not to be announced any more.  Where memory is exhausted, waits until there is some.  */
-void pager_cancel_dead_name(mach_port_t name);
+/* The name's death is not to be announced any more.  Where memory is exhausted, waits until there is some.  0: nothing was to be
+   announced, or it has been: then the notification, which may not be received yet, brought one reference of the dead name.  */
+int pager_cancel_dead_name(mach_port_t name);
 
 /* A proxy for the object with this send right, which stays the caller's; read-only and as large as can be.  */
 kern_return_t pager_make_read_only_proxy(mach_port_t object, mach_port_t *proxy);

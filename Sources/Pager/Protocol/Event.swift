@@ -54,4 +54,6 @@ struct Context: Equatable {
     /// With a report of the owner: somebody had the page when the reported action began
     /// (`Effects.holders` of then). Tells an eviction in between from a page that was never there.
     var hadHolders = false
+    /// With a request: pages of this object have been offered, so the request may have been sent before its client had the page.
+    var isOffered = false
 }

@@ -3,6 +3,13 @@
 extension PageProtocol {
     static func request<S: PageState>(_ s: inout S, _ client: ClientNumber, _ write: Bool,
                                       _ context: Context) -> Effects {
+        if context.isOffered && s.activity == .idle && s.access(of: client) != .none {
+            // It crossed an offer, perhaps, and the client has the page, or has it on its way back: that comes ahead of the answer to a flush.
+            // (If it comes back the offer has answered the request: `returned` takes the waiter off.)
+            s.enqueue(Waiter(client: client, write: write))
+            if s.access(of: client) == .read { s.setAccess(.revoking, of: client) }
+            return flush(&s)
+        }
         let dropped = forget(&s, client)
         if context.sole && s.activity == .idle && s.isAccessEmpty && !s.isHeld && !s.isInvalid
             && s.pendingError(of: client) == 0 {

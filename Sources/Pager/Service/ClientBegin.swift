@@ -83,6 +83,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             return nil
         }
 
+        client.pointee.noticeOwed.store(1, ordering: .relaxed)
         pointee.monitor.lock()
         client.pointee.name = name
         client.pointee.isRenamed = isRenamed

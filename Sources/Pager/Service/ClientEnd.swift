@@ -61,7 +61,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let control = known ? client.unsafelyUnwrapped.pointee.control.load(ordering: .relaxed) : control
         takenIn()
         // The port's death must not be announced: we know.
-        pager_cancel_dead_name(control)
+        if let client, client.pointee.control.load(ordering: .relaxed) == control { client.cancelNotice(control) }
         pager_drop_receive_right(control)
         if name != 0 { pager_drop_receive_right(name) }
         if known, let client {
@@ -77,7 +77,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let known = client.map { detach($0) } ?? false
         takenIn()
         // (Not for a name that is no client's: anybody can send such a message.)
-        if client != nil { _ = mach_port_deallocate(mach_task_self(), name) }
+        if let client, client.takeNotice() { _ = mach_port_deallocate(mach_task_self(), name) }
         if known, let client { endClient(client) }
     }
 

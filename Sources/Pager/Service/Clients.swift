@@ -23,6 +23,9 @@ struct Client: ~Copyable {
     let references = Atomic<UInt32>(0)
     /// `Core.attachments` when it attached, itself counted.
     let attachment = Atomic<UInt>(0)
+    /// 1: the death of the control port will be announced to us, or has been and nobody has taken that in. The notification brings one more
+    /// reference of the name, which whoever makes this 0 gives up.
+    let noticeOwed = Atomic<UInt32>(0)
     /// The name under which messages may still come that were received before the port was renamed; 0: none. Locked.
     /// A dead name of ours stands in its place, so that it means nothing else meanwhile.
     var formerControl: mach_port_t = 0
@@ -146,7 +149,8 @@ struct ClientTable {
     /// The same, also for names from before a renaming. Locked.
     func search(_ control: mach_port_t) -> ClientPointer? {
         if let client = searchPresent(control) { return client }
-        if core.pointee.formerControls.load(ordering: .relaxed) == 0 { return nil }
+        // (A message may come without a port; no former name, either, is 0.)
+        if control == 0 || core.pointee.formerControls.load(ordering: .relaxed) == 0 { return nil }
         for number in 0..<min(used, ClientTable.firstChunk) where client(number).pointee.formerControl == control {
             return client(number)
         }
@@ -206,7 +210,7 @@ struct ClientTable {
             if control == 0 { continue }
             forgetIndex(client)
             giveUpName(takeFormerControl(client))
-            pager_cancel_dead_name(control)
+            client.cancelNotice(control)
             giveUpName(control, all: client.pointee.isRenamed)
             giveUpName(client.pointee.name)
         }
@@ -224,6 +228,16 @@ private func giveUpName(_ name: mach_port_t, all: Bool = false) {
 }
 
 extension ClientPointer {
+    /// The port's death is not to be announced any more. Where it has been, but nobody took that in, nobody will.
+    func cancelNotice(_ control: mach_port_t) {
+        if takeNotice() && pager_cancel_dead_name(control) == 0 {
+            _ = mach_port_deallocate(mach_task_self(), control)
+        }
+    }
+
+    /// Whoever gets true answers for the notification.
+    func takeNotice() -> Bool { pointee.noticeOwed.exchange(0, ordering: .acquiringAndReleasing) != 0 }
+
     /// So that the port's name stays while a message is sent. false: the client is gone.
     @inline(__always)
     func acquire() -> Bool {
@@ -292,7 +306,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         client.pointee.name = 0
         pointee.monitor.unlock()
         // While the number is not free the names cannot come again for a new client of ours under this record.
-        pager_cancel_dead_name(control)
+        client.cancelNotice(control)
         if pointee.closing.load(ordering: .acquiring) != 0 {
             // No client comes after this one, so the name is not used again.
             giveUpName(control, all: client.pointee.isRenamed)

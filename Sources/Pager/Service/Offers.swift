@@ -1,8 +1,9 @@
 // pager_offer_page: data for a client that did not ask.
 //
-// A request of the client may cross the offer, and cannot be told from one for a page that it dropped again. That is harmless
-// while it is the only client (`offered` in Protocol+Reports.swift), as long as the request is not taken in between the offer's decision and its
-// message; with several, offers are ignored. So offering a page and taking in a request (or a client) exclude each other:
+// A request of the client may cross the offer, and cannot be told from one for a page that it dropped again. So once an object was offered a
+// page, whoever asks for what he is recorded as having is asked to give it up first: what he has done with it comes ahead of his answer (`request` in
+// Protocol+Messages.swift). That does while the request is not taken in between the offer's decision and its message; with several clients
+// offers are ignored. So offering a page and taking in a request (or a client) exclude each other:
 //   - an object that was never offered a page knows nothing of it, and its requests pay one load;
 //   - from the first offer on, both are counted under the lock. The first offer waits until whoever had the turn then, and may not have seen
 //     that there are offers now, has passed it.

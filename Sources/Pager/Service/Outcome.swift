@@ -138,7 +138,7 @@ extension Event {
         default: return 0
         }
         let about: UInt64 = (context.sole ? 1 : 0) | (context.notify ? 2 : 0) | (context.direct ? 4 : 0)
-            | (context.hadHolders ? 8 : 0)
+            | (context.hadHolders ? 8 : 0) | (context.isOffered ? 16 : 0)
         return kind << 56 | flags << 48 | about << 40 | UInt64(client)
     }
 }

@@ -37,7 +37,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let event = Event.request(client.pointee.number, write: write)
         if pages.lowerBound != pages.upperBound { return takeSeveral(client, pages, event) }
         let excluding = beginTaking()
-        let outcome = transition(pages.lowerBound, event, context())
+        let outcome = transition(pages.lowerBound, event, context(isOffered: excluding))
         endTaking(excluding)
         if outcome.exhausted {
             refuse(.noMemory, UInt64(offset))
@@ -81,7 +81,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.answering.wrappingAdd(1, ordering: .sequentiallyConsistent)
         let excluding = beginTaking()
         for index in 0..<count {
-            let page = pages.lowerBound + widen(index), outcome = transition(page, event, context())
+            let page = pages.lowerBound + widen(index), outcome = transition(page, event, context(isOffered: excluding))
             (outcomes + index).initialize(to: outcome)
             // (Nothing else is to be done for it.)
             if let next = outcome.callback(page) { followLater(page, next) }

@@ -11,9 +11,9 @@ import Synchronization
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
     @inline(__always)
-    func context(direct: Bool = false, hadHolders: Bool = false) -> Context {
+    func context(direct: Bool = false, hadHolders: Bool = false, isOffered: Bool = false) -> Context {
         Context(sole: pointee.clients.attachedCount == 1, notify: pointee.notify, direct: direct,
-                hadHolders: hadHolders)
+                hadHolders: hadHolders, isOffered: isOffered)
     }
 
     /// Applies the event. `address`: the data that came with it, which go to the write-back where the effects say
