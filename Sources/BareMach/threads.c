@@ -230,6 +230,8 @@ int pthread_create(pthread_t *restrict out, const pthread_attr_t *restrict attri
     struct bare_thread *self = lay_out(region, size, &stack_end);
     self->port = port;
     self->record = record;
+    /* Here, so that a thread that lives has one: whoever counts need not wonder.  */
+    self->reply_port = mach_reply_port();
     if (!set_state(port, self, stack_end))
         goto no_state;
     *out = (pthread_t) record;
@@ -238,6 +240,7 @@ int pthread_create(pthread_t *restrict out, const pthread_attr_t *restrict attri
     return 0;
 
 no_state:
+    mach_port_mod_refs(mach_task_self(), self->reply_port, MACH_PORT_RIGHT_RECEIVE, -1);
     thread_terminate(port);
     mach_port_deallocate(mach_task_self(), port);
 no_thread:

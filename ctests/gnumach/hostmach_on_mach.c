@@ -151,7 +151,10 @@ kern_return_t hostmach_copy_send(hostmach_task_t from, mach_port_t name, hostmac
     if (result == KERN_SUCCESS)
         result = type & MACH_PORT_TYPE_RECEIVE ? mach_port_insert_right(mach_task_self(), name, name, MACH_MSG_TYPE_MAKE_SEND)
                                                : mach_port_mod_refs(mach_task_self(), name, MACH_PORT_RIGHT_SEND, 1);
-    *out = name;
+    /* A kernel's messages ignore queue limits; ours cannot, but may have more room.  */
+    if (result == KERN_SUCCESS && (type & MACH_PORT_TYPE_RECEIVE))
+        mach_port_set_qlimit(mach_task_self(), name, MACH_PORT_QLIMIT_MAX);
+    *out = result == KERN_SUCCESS ? name : MACH_PORT_NULL;
     return result;
 }
 

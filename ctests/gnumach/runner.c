@@ -87,7 +87,7 @@ static long milliseconds(void)
 
 /* ---- Hangs: waits have limits of their own (store.c), but a page fault has none ---- */
 
-enum { limit_s = 20 };
+enum { limit_s = 60 };
 static _Atomic unsigned tests_begun;
 
 void runner_goes_on(void) { tests_begun++; }

@@ -62,12 +62,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
         let number = client.pointee.number
         let former = control
-        var isReserved = false
+        var isReserved = false, isRenamed = false
         if number < WordLayout.clients && pager_is_ours_alone(control) != 0 {
             // (Not where somebody else in our task has the right as well, and would lose its name.)
             let wanted = pointee.clients.core.pointee.base + number
             if mach_port_rename(mach_task_self(), control, wanted) == 0 {
                 control = wanted
+                isRenamed = true
                 // Messages that were received before bear the old name: nobody else's right must get it meanwhile. (Should one
                 // have been quicker, the old name is not honoured; a kernel that waits for `ready` has sent nothing yet.)
                 isReserved = pager_reserve_name(former) == 0
@@ -84,6 +85,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
         pointee.monitor.lock()
         client.pointee.name = name
+        client.pointee.isRenamed = isRenamed
         if isReserved {
             client.pointee.formerControl = former
             pointee.clients.core.pointee.formerControls.wrappingAdd(1, ordering: .relaxed)

@@ -27,6 +27,9 @@ struct Client: ~Copyable {
     /// A dead name of ours stands in its place, so that it means nothing else meanwhile.
     var formerControl: mach_port_t = 0
     var name: mach_port_t = 0
+    /// The control port has the name that we gave it, and nobody else in our task has the right. (That a name lies in the high half
+    /// does not say so: Mach uses names again, also for rights that are nobody's in particular.)
+    var isRenamed = false
     /// The port is in `ClientTable.index`. Locked.
     var isIndexed = false
     /// Next free number. Locked.
@@ -204,16 +207,16 @@ struct ClientTable {
             forgetIndex(client)
             giveUpName(takeFormerControl(client))
             pager_cancel_dead_name(control)
-            giveUpName(control)
+            giveUpName(control, all: client.pointee.isRenamed)
             giveUpName(client.pointee.name)
         }
     }
 }
 
-/// Nobody uses the name any more. Where it is one of ours alone (it was renamed), all references go: a dead name has one for a
+/// Nobody uses the name any more. `all`: it is ours alone (it was renamed), and all references go: a dead name has one for a
 /// notification that did not reach us, too.
-private func giveUpName(_ name: mach_port_t) {
-    if name >= ObjectNumbers.lowestName {
+private func giveUpName(_ name: mach_port_t, all: Bool = false) {
+    if all {
         _ = mach_port_destroy(mach_task_self(), name)
     } else if name != 0 {
         _ = mach_port_deallocate(mach_task_self(), name)
@@ -292,7 +295,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pager_cancel_dead_name(control)
         if pointee.closing.load(ordering: .acquiring) != 0 {
             // No client comes after this one, so the name is not used again.
-            giveUpName(control)
+            giveUpName(control, all: client.pointee.isRenamed)
         } else {
             _ = mach_port_deallocate(mach_task_self(), control)
         }
