@@ -256,6 +256,17 @@ static void test_changed_here_and_there(void **state)
     return_all();
     for (size_t page = 0; page < upi.pages; page += page < HOT ? 1 : 11)
         check(page);
+    return_all();
+    finish();
+}
+
+/* ... and the disk has the last version of each.  */
+static void test_the_last_version_is_on_the_disk(void **state)
+{
+    (void) state;
+    begin(0);
+    for (size_t page = 0; page < upi.pages; page += page < HOT ? 1 : 5)
+        check(page);
     finish();
 }
 
@@ -267,6 +278,7 @@ int main_pressure(void)
         cmocka_unit_test(test_twice_the_memory_is_written_and_read_back),
         cmocka_unit_test(test_the_next_pager_finds_it),
         cmocka_unit_test(test_changed_here_and_there),
+        cmocka_unit_test(test_the_last_version_is_on_the_disk),
     };
     const char *only = getenv("LIBPAGER_TEST_ONLY");
     if (only)
