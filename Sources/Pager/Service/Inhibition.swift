@@ -17,8 +17,6 @@ extension UnsafeMutablePointer where Pointee == Pool {
 
     private static var firstMarker: mach_msg_id_t { 0x7067_0000 }
     private static var rounds: Int32 { 0x1_0000 }
-    /// More than there are workers, or than a queue takes.
-    private static var stopMarkers: Int { 200 }
 
     /// Not the lock's holder: sending may wait.
     func sendMarker() {
@@ -38,6 +36,14 @@ extension UnsafeMutablePointer where Pointee == Pool {
         if pager_message_port(message) != pointee.port { return false }
         obey(worker, pager_message_id(message))
         return true
+    }
+
+    /// A message for nobody whom the worker knows. If it is another pool's marker, for the same bucket: that pool's workers must
+    /// get the next one. Mach may give messages to the worker that came last to receive, which would be this one for ever; so it
+    /// keeps away for longer than others of its sort, one after the other, need to do the same.
+    func leaveToOthers(_ worker: UnsafeMutablePointer<Worker>, _ id: mach_msg_id_t) {
+        if id < PoolPointer.firstMarker - 1 || id >= PoolPointer.firstMarker + PoolPointer.rounds { return }
+        if worker.leaveReceivers() { platform_pause_ms(200) }
     }
 
     @inline(never)
@@ -186,11 +192,9 @@ extension UnsafeMutablePointer where Pointee == Pool {
         pointee.isStopping.store(1, ordering: .releasing)
         pointee.monitor.wakeAll()
         while locked.pointee.threads > 0 {
-            // Wakes those that receive; one that is in a callback ends when it comes back. Many at once: where the bucket has other
-            // workers as well, a message may go to whoever came last to receive (GNU Mach's way), and he is soon back.
+            // Wakes one that receives; one that is in a callback ends when it comes back.
             pointee.monitor.unlock()
-            var sent = 0
-            while sent < PoolPointer.stopMarkers && pager_try_send_marker(pointee.port, PoolPointer.firstMarker) == 0 { sent += 1 }
+            _ = pager_try_send_marker(pointee.port, PoolPointer.firstMarker)
             pointee.monitor.lock()
             if locked.pointee.threads > 0 { _ = pointee.monitor.wait(20) }
         }
