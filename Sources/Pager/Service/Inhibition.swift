@@ -69,7 +69,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
                 pointee.receivers.wrappingAdd(1, ordering: .sequentiallyConsistent)
                 break
             }
-            _ = pointee.monitor.wait()
+            pointee.parking.wait(in: pointee.monitor)
         }
         if locked.pointee.round == round { locked.pointee.parked -= 1 }
     }
@@ -108,7 +108,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
             locked.pointee.round &+= 1
             if locked.pointee.round < 0 { locked.pointee.round = 0 }
             locked.pointee.parked = 0
-            pointee.monitor.wakeAll()
+            pointee.parking.wakeAll()
         }
         pointee.monitor.unlock()
     }
@@ -117,7 +117,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
     func beginWait() -> Bool {
         pointee.monitor.lock()
         locked.pointee.waiting += 1
-        if locked.pointee.inhibition == .begun { pointee.monitor.wakeAll() }
+        if locked.pointee.inhibition == .begun { pointee.parking.wakeAll() }
         // Work may have been left because there could be no more workers; now there can, and this wait may be for it.
         let mustHelp = !locked.pointee.work.isEmpty && hasRoomLocked
         if mustHelp { locked.pointee.threads += 1 }
@@ -154,14 +154,15 @@ extension Pool {
     /// nil: memory or ports are exhausted.
     static func create(_ bucket: UnsafeMutablePointer<port_bucket>) -> PoolPointer? {
         let pool = Memory.allocate(Pool.self, 1), locked = Memory.allocate(PoolState.self, 1)
-        let monitor = Monitor.create()
+        let monitor = Monitor.create(), parking = Monitor.Condition.create()
         var port: mach_port_t = 0
-        if let pool, let locked, let monitor, pager_make_marker_port(bucket.pointee.portset, &port) == 0 {
+        if let pool, let locked, let monitor, let parking, pager_make_marker_port(bucket.pointee.portset, &port) == 0 {
             locked.initialize(to: PoolState())
-            pool.initialize(to: Pool(bucket: bucket, portSet: bucket.pointee.portset, monitor: monitor, port: port,
+            pool.initialize(to: Pool(bucket: bucket, portSet: bucket.pointee.portset, monitor: monitor, parking: parking, port: port,
                                      locked: locked))
             return pool
         }
+        parking?.destroy()
         monitor?.destroy()
         Memory.free(locked)
         Memory.free(pool)
@@ -190,7 +191,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
         pointee.monitor.lock()
         locked.pointee.isEnding = true
         pointee.isStopping.store(1, ordering: .releasing)
-        pointee.monitor.wakeAll()
+        pointee.parking.wakeAll()
         while locked.pointee.threads > 0 {
             // Wakes one that receives; one that is in a callback ends when it comes back.
             pointee.monitor.unlock()
@@ -201,8 +202,9 @@ extension UnsafeMutablePointer where Pointee == Pool {
         pointee.monitor.unlock()
         pager_drop_receive_right(pointee.port)
         doWorkOutside()
-        let monitor = pointee.monitor, locked = locked
+        let monitor = pointee.monitor, parking = pointee.parking, locked = locked
         deinitialize(count: 1)
+        parking.destroy()
         monitor.destroy()
         Memory.free(locked)
         Memory.free(self)
