@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include <mach/mach4.h>
+
 #include "engine.h"
 /* Declares the routines a second time: the compiler compares.  */
 #include "memory_object_S.h"
@@ -70,12 +72,6 @@ pager_finish_message(mach_msg_header_t *message, mach_msg_header_t *reply, int s
         mach_msg_destroy(message);
     else if (MACH_PORT_VALID(message->msgh_remote_port))
         mach_port_deallocate(mach_task_self(), message->msgh_remote_port);
-}
-
-mach_port_t
-pager_message_port(const mach_msg_header_t *message)
-{
-    return message->msgh_local_port;
 }
 
 mach_msg_id_t
@@ -224,10 +220,4 @@ void
 pager_drop_receive_right(mach_port_t name)
 {
     mach_port_mod_refs(mach_task_self(), name, MACH_PORT_RIGHT_RECEIVE, -1);
-}
-
-mach_port_t
-pager_port_of(void *port_info)
-{
-    return ((struct port_info *) port_info)->port_right;
 }

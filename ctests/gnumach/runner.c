@@ -91,6 +91,8 @@ static long milliseconds(void)
 enum { limit_s = 60 };
 static _Atomic unsigned tests_begun;
 
+void runner_goes_on(void) { tests_begun++; }
+
 static void *watch(void *nothing)
 {
     (void) nothing;

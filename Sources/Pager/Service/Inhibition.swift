@@ -156,9 +156,11 @@ extension Pool {
         let pool = Memory.allocate(Pool.self, 1), locked = Memory.allocate(PoolState.self, 1)
         let monitor = Monitor.create(), parking = Monitor.Condition.create()
         var port: mach_port_t = 0
-        if let pool, let locked, let monitor, let parking, pager_make_marker_port(bucket.pointee.portset, &port) == 0 {
+        if let pool, let locked, let monitor, let parking,
+           pager_make_marker_port(pager_bucket_port_set(bucket), &port) == 0 {
             locked.initialize(to: PoolState())
-            pool.initialize(to: Pool(bucket: bucket, portSet: bucket.pointee.portset, monitor: monitor, parking: parking, port: port,
+            pool.initialize(to: Pool(bucket: bucket, portSet: pager_bucket_port_set(bucket), monitor: monitor, parking: parking,
+                                     port: port,
                                      locked: locked))
             return pool
         }

@@ -137,8 +137,7 @@ extension UnsafeMutablePointer where Pointee == Worker {
     }
 
     private func lookUp(_ message: UnsafeMutablePointer<mach_msg_header_t>) -> PagerPointer? {
-        guard let port = ports_lookup_port(pointee.pool.pointee.bucket, pager_message_port(message),
-                                           PagerClass.existing) else { return nil }
+        guard let port = pager_message_object(pointee.pool.pointee.bucket, PagerClass.existing, message) else { return nil }
         return PagerObject.of(port: port)
     }
 
@@ -152,8 +151,8 @@ extension UnsafeMutablePointer where Pointee == Worker {
             if served == 0 { pointee.pool.leaveToOthers(self, id) }
             return
         }
-        var call = rpc_info()
-        let began = ports_begin_rpc(target.pointee.port, pager_message_id(message), &call)
+        var call = pager_call()
+        let began = pager_begin_call(target.pointee.port, message, &call)
         pointee.target = target
         pointee.turnNumber = pager_message_number(message)
         pointee.hasTurn = target.awaitTurn(pointee.turnNumber, pager_message_port(message))
@@ -165,7 +164,7 @@ extension UnsafeMutablePointer where Pointee == Worker {
             deliver(message, reply, target)
         }
         passTurn()
-        if began == 0 { ports_end_rpc(target.pointee.port, &call) }
+        if began == 0 { pager_end_call(target.pointee.port, &call) }
         pointee.target = nil
         ports_port_deref(target.pointee.port)
     }
