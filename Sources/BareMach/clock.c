@@ -33,8 +33,9 @@ int nanosleep(const struct timespec *length, struct timespec *left)
     return 0;
 }
 
+/* (Not swtch_pri: that lowers the thread's priority to the lowest, and whoever yields in a loop hardly runs again.)  */
 int sched_yield(void)
 {
-    swtch_pri(0);
+    swtch();
     return 0;
 }

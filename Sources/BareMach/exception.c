@@ -14,6 +14,7 @@
 #include <mach/exc_server.h>
 #include <mach/exception.h>
 #include <mach/task_special_ports.h>
+#include <mach/thread_info.h>
 #include <mach/thread_status.h>
 
 /* MIG's, without a header.  */
@@ -48,7 +49,7 @@ static void report_place(mach_port_t thread, vm_address_t region, vm_size_t size
     struct i386_thread_state state = { 0 };
     mach_msg_type_number_t count = i386_THREAD_STATE_COUNT;
     thread_get_state(thread, i386_REGS_SEGS_STATE, (thread_state_t) &state, &count);
-    printf("bare: thread %u at instruction 0x%08x, stack 0x%08x\n", thread, state.eip, state.uesp);
+    printf("bare:   at instruction 0x%08x, stack 0x%08x\n", state.eip, state.uesp);
     unsigned *frame = (unsigned *) (uintptr_t) state.ebp;
     for (int i = 0; i < 16 && (uintptr_t) frame - region < size - 8; i++) {
         printf("bare:   called from 0x%08x\n", frame[1]);
@@ -58,13 +59,33 @@ static void report_place(mach_port_t thread, vm_address_t region, vm_size_t size
 
 static void report_thread(struct bare_thread *thread)
 {
+    struct thread_basic_info info;
+    mach_msg_type_number_t count = THREAD_BASIC_INFO_COUNT;
+    printf("bare: thread %u\n", thread->port);
+    if (thread_info(thread->port, THREAD_BASIC_INFO, (thread_info_t) &info, &count) == KERN_SUCCESS
+        && info.run_state == TH_STATE_UNINTERRUPTIBLE) {
+        /* Its state cannot be had: the kernel would wait until it comes out.  */
+        printf("bare:   waits in the kernel for a page, or something else that nothing interrupts\n");
+        return;
+    }
     /* The kernel made the first one's stack, below its own half of the address space.  */
     int first = thread->region == 0;
     report_place(thread->port, first ? 0xbff00000 : thread->region + vm_page_size, first ? 0x100000 : thread->region_size - vm_page_size);
 }
 
+static void report_info(struct bare_thread *thread)
+{
+    struct thread_basic_info info;
+    mach_msg_type_number_t count = THREAD_BASIC_INFO_COUNT;
+    if (thread_info(thread->port, THREAD_BASIC_INFO, (thread_info_t) &info, &count) == KERN_SUCCESS)
+        printf("bare: thread %u: run state %d, suspended %d, flags %d, priority %d %d, cpu %d, time %ld.%06ld\n", thread->port, info.run_state,
+               info.suspend_count, info.flags, info.base_priority, info.cur_priority, info.cpu_usage, (long) (info.user_time.seconds + info.system_time.seconds),
+               (long) info.user_time.microseconds);
+}
+
 void bare_report_threads(void)
 {
+    bare_for_each_thread(report_info);
     bare_for_each_thread(report_thread);
 }
 

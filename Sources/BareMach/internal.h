@@ -27,7 +27,7 @@ struct bare_thread {
     struct bare_recovery *recovery;
     struct bare_record *record;
     struct bare_thread *next;           /* in the list of threads, under its lock */
-    int ended;                          /* under the same lock: waits to be terminated */
+    struct ending *ending;              /* for its end */
     vm_address_t region;                /* stack, thread-local variables and this */
     vm_size_t region_size;
 };

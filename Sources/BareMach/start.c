@@ -57,7 +57,7 @@ void bare_end(int status)
     printf("bare: end, status %d\n", status);
     for (;;) {
         host_reboot(bare_host_port, 0);
-        swtch_pri(0);
+        swtch();
     }
 }
 

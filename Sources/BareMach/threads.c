@@ -3,9 +3,9 @@
    A thread has one block of memory: a page that must not be touched, its stack, its thread-local variables, its bare_thread.  %gs is a segment
    that begins at the bare_thread, set with i386_set_gdt, as the Hurd's C library has it, so _Thread_local works.
 
-   A thread that has ended says so and waits to be terminated; whoever makes, joins or counts threads next does it and takes its block,
-   its name and its reply port away.  (thread_terminate_release would do it at once, but nobody would know when it is done, and tests
-   count what is left.)  */
+   The kernel frees the block when the thread ends (thread_terminate_release), with its reply port. One reference to its name stays, so that
+   others see when it is gone: the name is dead then.  (Tests count what is left.  That somebody else terminates a thread that waits for
+   it did not work: now and then this kernel never came to an end of it.)  */
 
 #include <errno.h>
 #include <link.h>
@@ -15,6 +15,7 @@
 
 #include "internal.h"
 
+#include <mach/gnumach.h>
 #include <mach/mach_i386.h>
 #include <mach/mig_support.h>
 #include <mach/thread_status.h>
@@ -117,11 +118,12 @@ struct bare_thread *bare_find_thread(mach_port_t port)
 
 void bare_for_each_thread(void (*function)(struct bare_thread *))
 {
-    pthread_mutex_lock(&threads_lock);
+    /* For reports of hangs: the lock may be what hangs.  */
+    int locked = pthread_mutex_trylock(&threads_lock) == 0;
     for (struct bare_thread *thread = threads; thread; thread = thread->next)
-        if (!thread->ended)
-            function(thread);
-    pthread_mutex_unlock(&threads_lock);
+        function(thread);
+    if (locked)
+        pthread_mutex_unlock(&threads_lock);
 }
 
 /* ---- Life ---- */
@@ -153,30 +155,41 @@ static void link_thread(struct bare_thread *self)
     pthread_mutex_unlock(&threads_lock);
 }
 
-/* The first thread that has ended, out of the list.  */
-static struct bare_thread *unlink_ended(void)
+static void unlink_thread(struct bare_thread *self)
+{
+    struct bare_thread **link = &threads;
+    while (*link != self)
+        link = &(*link)->next;
+    *link = self->next;
+}
+
+/* A thread that is ending: out of the list of threads, its block perhaps still there.  */
+struct ending {
+    struct ending *next;
+    mach_port_t port;
+};
+static struct ending *ending;           /* under threads_lock */
+
+static struct ending *take_ending(void)
 {
     pthread_mutex_lock(&threads_lock);
-    struct bare_thread **link = &threads, *found;
-    while ((found = *link) && !found->ended)
-        link = &found->next;
-    if (found)
-        *link = found->next;
+    struct ending *first = ending;
+    if (first)
+        ending = first->next;
     pthread_mutex_unlock(&threads_lock);
-    return found;
+    return first;
 }
 
 /* With reaping: when it is unlocked, nothing is left of threads that are not in the list.  */
 static void reap(void)
 {
-    struct bare_thread *thread;
-    while ((thread = unlink_ended()) != NULL) {
-        struct bare_thread dead = *thread;
-        thread_terminate(dead.port);
-        mach_port_deallocate(mach_task_self(), dead.port);
-        if (dead.reply_port != MACH_PORT_NULL)
-            mach_port_mod_refs(mach_task_self(), dead.reply_port, MACH_PORT_RIGHT_RECEIVE, -1);
-        vm_deallocate(mach_task_self(), dead.region, dead.region_size);
+    struct ending *entry;
+    mach_port_type_t type;
+    while ((entry = take_ending()) != NULL) {
+        while (mach_port_type(mach_task_self(), entry->port, &type) == KERN_SUCCESS && !(type & MACH_PORT_TYPE_DEAD_NAME))
+            swtch();
+        mach_port_deallocate(mach_task_self(), entry->port);
+        free(entry);
     }
 }
 
@@ -218,8 +231,12 @@ int pthread_create(pthread_t *restrict out, const pthread_attr_t *restrict attri
     vm_size_t size = stack_size + vm_page_size;
     mach_port_t port = MACH_PORT_NULL;
     reap_all();
-    if (record == NULL)
+    struct ending *last = malloc(sizeof *last);
+    if (record == NULL || last == NULL) {
+        free(record);
+        free(last);
         return ENOMEM;
+    }
     *record = (struct bare_record) { .body = body, .argument = argument, .references = detached == PTHREAD_CREATE_DETACHED ? 1 : 2 };
     if (vm_allocate(mach_task_self(), &region, size, TRUE) != KERN_SUCCESS)
         goto no_region;
@@ -230,6 +247,7 @@ int pthread_create(pthread_t *restrict out, const pthread_attr_t *restrict attri
     struct bare_thread *self = lay_out(region, size, &stack_end);
     self->port = port;
     self->record = record;
+    self->ending = last;
     /* Here, so that a thread that lives has one: whoever counts need not wonder.  */
     self->reply_port = mach_reply_port();
     if (!set_state(port, self, stack_end))
@@ -246,6 +264,7 @@ no_state:
 no_thread:
     vm_deallocate(mach_task_self(), region, size);
 no_region:
+    free(last);
     free(record);
     return EAGAIN;
 }
@@ -268,11 +287,19 @@ _Noreturn void pthread_exit(void *result)
         bare_wake_word(&record->done, 1);
         release(record);
     }
+    struct ending *last = self->ending;
+    mach_port_t port = self->port, reply_port = self->reply_port;
+    vm_address_t region = self->region;
+    vm_size_t size = self->region_size;
+    last->port = port;
+    mach_port_mod_refs(mach_task_self(), port, MACH_PORT_RIGHT_SEND, 1);
     pthread_mutex_lock(&threads_lock);
-    self->ended = 1;
+    unlink_thread(self);
+    last->next = ending;
+    ending = last;
     pthread_mutex_unlock(&threads_lock);
-    for (;;)
-        thread_suspend(self->port);
+    thread_terminate_release(port, mach_task_self(), port, reply_port, region, size);
+    __builtin_trap();
 }
 
 int pthread_join(pthread_t thread, void **result)

@@ -1,6 +1,7 @@
 /* runner.c: runs the areas' tests one by one, and tells the console.
 
-   Arguments: LIBPAGER_TEST_AREA=name, one area alone; LIBPAGER_TEST_ONLY=name, one test alone (store.c asks for it).
+   Arguments: LIBPAGER_TEST_AREA=name, one area alone; LIBPAGER_TEST_ONLY=name, one test alone (store.c asks for it);
+   LIBPAGER_TEST_REPEAT=count, each area so many times.
 
    The last line but BareMach's is "gnumach tests: N passed, N failed, N skipped". Nothing else says that all is well: the kernel's
    panic, a hang, an exception and abort all end without it.  */
@@ -90,6 +91,8 @@ static long milliseconds(void)
 enum { limit_s = 60 };
 static _Atomic unsigned tests_begun;
 
+void runner_goes_on(void) { tests_begun++; }
+
 static void *watch(void *nothing)
 {
     (void) nothing;
@@ -139,6 +142,17 @@ static void run(const struct CMUnitTest *test, const char *name)
     }
 }
 
+/* FILTER is its name, with or without "test_" before and "_real" or "_scripted" behind.  */
+static int is_wanted(const char *name)
+{
+    if (filter == NULL)
+        return 1;
+    const char *wanted = strncmp(filter, "test_", 5) == 0 ? filter + 5 : filter;
+    size_t length = strlen(wanted);
+    return strncmp(name, wanted, length) == 0
+           && (name[length] == 0 || strcmp(name + length, "_real") == 0 || strcmp(name + length, "_scripted") == 0);
+}
+
 int _cmocka_run_group_tests(const char *group, const struct CMUnitTest *tests, size_t count, CMFixtureFunction setup,
                             CMFixtureFunction teardown)
 {
@@ -149,7 +163,7 @@ int _cmocka_run_group_tests(const char *group, const struct CMUnitTest *tests, s
         setup(&state);
     for (size_t i = 0; i < count; i++) {
         const char *name = strncmp(tests[i].name, "test_", 5) == 0 ? tests[i].name + 5 : tests[i].name;
-        if (filter == NULL || strcmp(filter, tests[i].name) == 0 || strcmp(filter, name) == 0)
+        if (is_wanted(name))
             run(&tests[i], name);
     }
     if (teardown)
@@ -160,13 +174,16 @@ int _cmocka_run_group_tests(const char *group, const struct CMUnitTest *tests, s
 int main(void)
 {
     const char *only = getenv("LIBPAGER_TEST_AREA");
+    const char *repeat = getenv("LIBPAGER_TEST_REPEAT");
+    const int times = repeat ? atoi(repeat) : 1;
     pthread_t watcher;
     if (pthread_create(&watcher, NULL, watch, NULL) != 0)
         bare_end(1);
     for (const struct area *next = areas; next->name; next++)
         if (!only || strcmp(only, next->name) == 0) {
             area = next->name;
-            next->main();
+            for (int i = 0; i < times; i++)
+                next->main();
         }
     printf("gnumach tests: %u passed, %u failed, %u skipped\n", passed, failed, left_out);
     return failed != 0;

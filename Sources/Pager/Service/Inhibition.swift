@@ -17,8 +17,6 @@ extension UnsafeMutablePointer where Pointee == Pool {
 
     private static var firstMarker: mach_msg_id_t { 0x7067_0000 }
     private static var rounds: Int32 { 0x1_0000 }
-    /// More than there are workers, or than a queue takes.
-    private static var stopMarkers: Int { 200 }
 
     /// Not the lock's holder: sending may wait.
     func sendMarker() {
@@ -38,6 +36,14 @@ extension UnsafeMutablePointer where Pointee == Pool {
         if pager_message_port(message) != pointee.port { return false }
         obey(worker, pager_message_id(message))
         return true
+    }
+
+    /// A message for nobody whom the worker knows. If it is another pool's marker, for the same bucket: that pool's workers must
+    /// get the next one. Mach may give messages to the worker that came last to receive, which would be this one for ever; so it
+    /// keeps away for longer than others of its sort, one after the other, need to do the same.
+    func leaveToOthers(_ worker: UnsafeMutablePointer<Worker>, _ id: mach_msg_id_t) {
+        if id < PoolPointer.firstMarker - 1 || id >= PoolPointer.firstMarker + PoolPointer.rounds { return }
+        if worker.leaveReceivers() { platform_pause_ms(200) }
     }
 
     @inline(never)
@@ -63,7 +69,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
                 pointee.receivers.wrappingAdd(1, ordering: .sequentiallyConsistent)
                 break
             }
-            _ = pointee.monitor.wait()
+            pointee.parking.wait(in: pointee.monitor)
         }
         if locked.pointee.round == round { locked.pointee.parked -= 1 }
     }
@@ -102,7 +108,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
             locked.pointee.round &+= 1
             if locked.pointee.round < 0 { locked.pointee.round = 0 }
             locked.pointee.parked = 0
-            pointee.monitor.wakeAll()
+            pointee.parking.wakeAll()
         }
         pointee.monitor.unlock()
     }
@@ -111,7 +117,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
     func beginWait() -> Bool {
         pointee.monitor.lock()
         locked.pointee.waiting += 1
-        if locked.pointee.inhibition == .begun { pointee.monitor.wakeAll() }
+        if locked.pointee.inhibition == .begun { pointee.parking.wakeAll() }
         // Work may have been left because there could be no more workers; now there can, and this wait may be for it.
         let mustHelp = !locked.pointee.work.isEmpty && hasRoomLocked
         if mustHelp { locked.pointee.threads += 1 }
@@ -148,14 +154,17 @@ extension Pool {
     /// nil: memory or ports are exhausted.
     static func create(_ bucket: UnsafeMutablePointer<port_bucket>) -> PoolPointer? {
         let pool = Memory.allocate(Pool.self, 1), locked = Memory.allocate(PoolState.self, 1)
-        let monitor = Monitor.create()
+        let monitor = Monitor.create(), parking = Monitor.Condition.create()
         var port: mach_port_t = 0
-        if let pool, let locked, let monitor, pager_make_marker_port(pager_bucket_port_set(bucket), &port) == 0 {
+        if let pool, let locked, let monitor, let parking,
+           pager_make_marker_port(pager_bucket_port_set(bucket), &port) == 0 {
             locked.initialize(to: PoolState())
-            pool.initialize(to: Pool(bucket: bucket, portSet: pager_bucket_port_set(bucket), monitor: monitor, port: port,
+            pool.initialize(to: Pool(bucket: bucket, portSet: pager_bucket_port_set(bucket), monitor: monitor, parking: parking,
+                                     port: port,
                                      locked: locked))
             return pool
         }
+        parking?.destroy()
         monitor?.destroy()
         Memory.free(locked)
         Memory.free(pool)
@@ -184,21 +193,20 @@ extension UnsafeMutablePointer where Pointee == Pool {
         pointee.monitor.lock()
         locked.pointee.isEnding = true
         pointee.isStopping.store(1, ordering: .releasing)
-        pointee.monitor.wakeAll()
+        pointee.parking.wakeAll()
         while locked.pointee.threads > 0 {
-            // Wakes those that receive; one that is in a callback ends when it comes back. Many at once: where the bucket has other
-            // workers as well, a message may go to whoever came last to receive (GNU Mach's way), and he is soon back.
+            // Wakes one that receives; one that is in a callback ends when it comes back.
             pointee.monitor.unlock()
-            var sent = 0
-            while sent < PoolPointer.stopMarkers && pager_try_send_marker(pointee.port, PoolPointer.firstMarker) == 0 { sent += 1 }
+            _ = pager_try_send_marker(pointee.port, PoolPointer.firstMarker)
             pointee.monitor.lock()
             if locked.pointee.threads > 0 { _ = pointee.monitor.wait(20) }
         }
         pointee.monitor.unlock()
         pager_drop_receive_right(pointee.port)
         doWorkOutside()
-        let monitor = pointee.monitor, locked = locked
+        let monitor = pointee.monitor, parking = pointee.parking, locked = locked
         deinitialize(count: 1)
+        parking.destroy()
         monitor.destroy()
         Memory.free(locked)
         Memory.free(self)

@@ -8,7 +8,7 @@ struct Monitor {
         var condition: platform_condition_t
     }
 
-    private let mutex: UnsafeMutablePointer<platform_mutex_t>
+    fileprivate let mutex: UnsafeMutablePointer<platform_mutex_t>
     private let condition: UnsafeMutablePointer<platform_condition_t>
 
     /// nil: memory is exhausted.
@@ -42,4 +42,29 @@ struct Monitor {
     /// The lock is held. `milliseconds` < 0: no limit. false: the time ran out.
     func wait(_ milliseconds: Int = -1) -> Bool { platform_condition_wait(condition, mutex, milliseconds) == 0 }
     func wakeAll() { platform_condition_wake_all(condition) }
+}
+
+extension Monitor {
+    /// One more condition of the same lock, for those who need not be woken with everybody.
+    struct Condition {
+        private let condition: UnsafeMutablePointer<platform_condition_t>
+
+        /// nil: memory is exhausted.
+        static func create() -> Condition? {
+            guard let condition = Memory.allocate(platform_condition_t.self, 1) else { return nil }
+            platform_condition_init(condition)
+            return Condition(condition: condition)
+        }
+
+        private init(condition: UnsafeMutablePointer<platform_condition_t>) { self.condition = condition }
+
+        func destroy() {
+            platform_condition_destroy(condition)
+            Memory.free(condition)
+        }
+
+        /// The monitor's lock is held.
+        func wait(in monitor: Monitor) { _ = platform_condition_wait(condition, monitor.mutex, -1) }
+        func wakeAll() { platform_condition_wake_all(condition) }
+    }
 }

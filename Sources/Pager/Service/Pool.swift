@@ -7,6 +7,8 @@ struct Pool: ~Copyable {
     let bucket: UnsafeMutablePointer<port_bucket>
     let portSet: mach_port_t
     let monitor: Monitor
+    /// Where workers wait that an inhibition has parked: not woken by every one more.
+    let parking: Monitor.Condition
     /// Receives markers; a member of the port set.
     let port: mach_port_t
 

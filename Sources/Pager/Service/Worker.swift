@@ -145,8 +145,10 @@ extension UnsafeMutablePointer where Pointee == Worker {
         let reply = pointee.reply.assumingMemoryBound(to: mach_msg_header_t.self)
         guard let target = lookUp(message) else {
             // Not a pager's (any more): a notification for another port of the bucket, or nobody's.
+            let id = pager_message_id(message)
             let served = pager_serve_notification(message, reply)
             pager_finish_message(message, reply, served)
+            if served == 0 { pointee.pool.leaveToOthers(self, id) }
             return
         }
         var call = pager_call()

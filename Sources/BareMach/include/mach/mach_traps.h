@@ -14,7 +14,7 @@ extern mach_port_t mach_host_self(void);
 /* A new receive right; the caller owns it.  */
 extern mach_port_t mach_reply_port(void);
 
-extern boolean_t swtch_pri(int priority);
+extern boolean_t swtch(void);
 extern kern_return_t thread_switch(mach_port_t thread, int option, mach_msg_timeout_t option_time);
 
 #endif
