@@ -133,6 +133,72 @@ static void test_inhibit_while_a_callback_shuts_down(void **state)
     inhibit_while_a_callback_waits(hook_shuts_down, SK_HOLD_LOCK, 99);
 }
 
+/* New workers, while this is set, begin only when the test lets them.  */
+static atomic_int new_workers_wait, late_workers;
+
+struct late { void (*entry)(void *); void *argument; };
+
+static void begin_late(void *argument)
+{
+    struct late late = *(struct late *) argument;
+    free(argument);
+    while (atomic_load(&new_workers_wait))
+        sched_yield();
+    atomic_fetch_sub(&late_workers, 1);
+    late.entry(late.argument);
+}
+
+int __real_platform_thread_start(void (*entry)(void *), void *argument);
+int __wrap_platform_thread_start(void (*entry)(void *), void *argument);
+int __wrap_platform_thread_start(void (*entry)(void *), void *argument)
+{
+    struct late *late = malloc(sizeof *late);
+    *late = (struct late) { entry, argument };
+    atomic_fetch_add(&late_workers, 1);
+    return __real_platform_thread_start(begin_late, late);
+}
+
+/* The same, and many requests come meanwhile.  Whoever calls the translator takes the marker of the worker that was to receive in its place,
+   and stands still.  Workers that do must not count, or in the end there is none for the requests, nor for what the callback waits
+   for.  */
+static void test_inhibit_while_a_callback_waits_and_many_requests_come(void **state)
+{
+    (void) state;
+    struct world world, second;
+    world_open(&world, 8, 0);
+    world_join(&second, &world, 256, 0);
+    sk_kernel *kernel = sk_kernel_create("A"), *other = sk_kernel_create("B");
+    sk_object *object = sk_map(kernel, world.port), *held = sk_map(kernel, second.port), *asks = sk_map(other, second.port);
+    assert_int_equal(kernel_write(held, 2, 99), 0);
+    sk_hold(held, SK_HOLD_LOCK);
+    world.store->hook_argument = &second;
+    world.store->hook = hook_syncs;
+    assert_int_equal(sk_request(object, 0, VM_PROT_READ), 0);
+    assert_int_equal(sk_wait_pending(held, 1, 0), 0);
+    struct task tasks[2], *task = world_begin_inhibition(tasks, &world);
+    unsigned char byte;
+    for (size_t page = 10; page < 110; page++) {
+        atomic_store(&new_workers_wait, 1);
+        assert_int_equal(kernel_read(asks, page, &byte), 0);
+        while (hostmach_message_count() > 0)
+            sched_yield();
+        atomic_store(&new_workers_wait, 0);
+        while (atomic_load(&late_workers) > 0)
+            sched_yield();
+    }
+    assert_false(task_done(task));
+    sk_release_all(held);
+    assert_int_equal(task_end(task), 0);
+    assert_int_equal(store_byte(&second, 2), 99);
+    pager_resume_workers(world.requests);
+    world_settle(&world);
+    world.store->hook = NULL;
+    sk_kernel_destroy(kernel);
+    sk_kernel_destroy(other);
+    world_close(&second);
+    world_close(&world);
+}
+
 /* Stopping while a callback waits for a client: what is received is done first, so the answer, and the write that it brings, must
    still get through (pager/extensions.h).  */
 static void test_stop_while_a_callback_waits(void **state)
@@ -271,6 +337,7 @@ int main(void)
         cmocka_unit_test(test_inhibit_while_a_callback_waits_in_return),
         cmocka_unit_test(test_inhibit_while_a_callback_waits_for_attributes),
         cmocka_unit_test(test_inhibit_while_a_callback_shuts_down),
+        cmocka_unit_test(test_inhibit_while_a_callback_waits_and_many_requests_come),
         cmocka_unit_test(test_stop_while_a_callback_waits),
         cmocka_unit_test(test_many_slow_objects_side_by_side),
         cmocka_unit_test(test_completions_are_served_while_all_callbacks_block),

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "random.h"
-#include "report.h"
 
 /* ---- Configuration ---- */
 
@@ -183,18 +182,14 @@ const char *step_text(const struct step *step)
     return text;
 }
 
-void scenario_print(const struct scenario *s)
+void scenario_print(const struct scenario *s, FILE *file)
 {
     static const char *const policies[POLICIES] = { "random", "sticky", "priority", "slow" };
-    static const char *const roles[] = { "user", "translator", "fate", "hostile" };
     const struct configuration *c = &s->configuration;
-    report_line("%u pages (%u tainted, %u quiet) at every %u, %u kernels (%u hostile), order: %s", c->pages, c->tainted,
+    fprintf(file, "# %u pages (%u tainted, %u quiet) at every %u, %u kernels (%u hostile), order: %s\n", c->pages, c->tainted,
                 c->quiet_pages, c->stride, c->kernels, c->hostile, policies[s->policy]);
-    report_line("reads %u%s%s%s%s%s, errors %u and slow %u of 1000, patience %u ms%s", c->reads, c->notify ? ", notify" : "",
+    fprintf(file, "# reads %u%s%s%s%s%s, errors %u and slow %u of 1000, patience %u ms%s\n", c->reads, c->notify ? ", notify" : "",
                 c->write_lock ? ", write lock" : "", c->multi_write ? ", writes several" : "", c->multi_read ? ", reads several" : "",
                 c->callbacks_wait ? ", callbacks wait" : "", c->error_rate, c->slow_rate, c->patience_ms,
                 c->shortage ? ", shortage" : "");
-    for (unsigned i = 0; i < s->steps; i++)
-        if (!s->step[i].left_out)
-            report_line("step %u: %s %u: %s", i, roles[s->actor[s->step[i].actor].role], s->step[i].actor, step_text(&s->step[i]));
 }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "scheduler.h"
 
@@ -70,7 +71,8 @@ struct scenario {
 void scenario_make(struct scenario *scenario, uint64_t seed);
 /* The order of things from another seed; scenario_make uses the scenario's own. */
 void scenario_reschedule(struct scenario *scenario, uint64_t schedule);
-void scenario_print(const struct scenario *scenario);
+/* The configuration, as comments of a trace. */
+void scenario_print(const struct scenario *scenario, FILE *file);
 /* Static text, for one thread until its next call. */
 const char *step_text(const struct step *step);
 

@@ -1,6 +1,7 @@
 #include "scheduler.h"
 
 #include <errno.h>
+#include <execinfo.h>
 #include <link.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include "random.h"
 #include "report.h"
 
-enum { FIBERS = 512, STACK_BYTES = 128 * 1024, GUARD_BYTES = 4096 };
+enum { FIBERS = 512, STACK_BYTES = 128 * 1024, GUARD_BYTES = 4096, FRAMES = 24 };
 
 /* More choices, or more time, than any run needs: it does not come to an end. */
 static const uint64_t choices_limit = 4000000, time_limit_ns = 6ull * 3600 * 1000000000u;
@@ -33,6 +34,8 @@ struct fiber {
     int saved_errno;
     void *locals;               /* its thread-local variables, while others run */
     void *specific[SIM_KEYS];
+    void *frames[FRAMES];       /* where it waits, in traced runs */
+    int frame_count;
 };
 
 /* Where a fiber goes on: at its beginning by the first, which asks the system for each switch; later by the second, which does not. */
@@ -300,6 +303,8 @@ bool sim_block(const void *channel, uint64_t deadline, const char *what)
     current->channel = channel;
     current->deadline = deadline;
     current->waits_for = what;
+    if (report_traced)
+        current->frame_count = backtrace(current->frames, FRAMES);
     switch_to(choose());
     current->waits_for = NULL;
     return !current->timed_out;
@@ -326,6 +331,18 @@ void sim_sleep_ns(uint64_t ns)
     sim_block(&nobody, now_ns + ns + 1, "a time");
 }
 
+/* As offsets into the program, for addr2line. */
+static void print_frames(const struct fiber *fiber)
+{
+    extern const char __executable_start[];
+    char line[FRAMES * 12 + 1];
+    int length = 0;
+    for (int i = 2; i < fiber->frame_count; i++)
+        length += snprintf(line + length, sizeof line - (size_t) length, " %#zx",
+                           (size_t) ((const char *) fiber->frames[i] - __executable_start));
+    report_line("  at%.*s", length, line);
+}
+
 void sim_print_fibers(void)
 {
     for (unsigned i = 0; i < used; i++) {
@@ -336,6 +353,8 @@ void sim_print_fibers(void)
         report_line("thread %u, %s%s%s: %s%s", fiber->number, fiber->name, fiber->activity ? ", " : "",
                     fiber->activity ? fiber->activity : "", waits ? "waits for " : fiber == current ? "runs" : "can run",
                     waits ? fiber->waits_for : "");
+        if (waits && report_traced)
+            print_frames(fiber);
     }
 }
 

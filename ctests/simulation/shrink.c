@@ -91,6 +91,7 @@ void shrink(struct scenario *scenario, const char *reason)
 void trace_write(const struct scenario *scenario, FILE *file)
 {
     fprintf(file, "seed %llu\nschedule %llu\n", (unsigned long long) scenario->seed, (unsigned long long) scenario->schedule);
+    scenario_print(scenario, file);
     for (unsigned i = 0; i < scenario->steps; i++)
         if (!scenario->step[i].left_out)
             fprintf(file, "step %u    # actor %u: %s\n", i, scenario->step[i].actor, step_text(&scenario->step[i]));

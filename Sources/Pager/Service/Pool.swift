@@ -90,6 +90,13 @@ extension UnsafeMutablePointer where Pointee == Pool {
         // Counted for the new one before it runs.
         pointee.receivers.wrappingAdd(1, ordering: .acquiringAndReleasing)
         pointee.monitor.lock()
+        if locked.pointee.inhibition == .begun && locked.pointee.waiting > 0 && locked.pointee.parked > 0 {
+            // One that is parked goes on in this one's place (`obey`). Were another made each time, all that there may be would stand still in the end.
+            pointee.receivers.wrappingSubtract(1, ordering: .acquiringAndReleasing)
+            pointee.monitor.wakeAll()
+            pointee.monitor.unlock()
+            return true
+        }
         let room = hasRoomLocked
         if room { locked.pointee.threads += 1 }
         let mustMark = room && locked.pointee.inhibition == .begun
