@@ -68,6 +68,6 @@ void exit(int status)
 
 void abort(void)
 {
-    printf("bare: abort\n");
+    printf("bare: abort\n"); bare_report_threads();
     bare_end(134);
 }

@@ -34,7 +34,7 @@ mach_port_t mach_thread_self(void) { return bare_self()->port; }
 /* Threads that live, for exceptions and for counting.  */
 static struct bare_thread *threads;
 static pthread_mutex_t threads_lock = PTHREAD_MUTEX_INITIALIZER;
-/* Taken before threads_lock.  */
+/* Taken before threads_lock: while a thread is made, or what is left of others taken away.  */
 static pthread_mutex_t reaping = PTHREAD_MUTEX_INITIALIZER;
 
 extern const ElfW(Ehdr) __ehdr_start;
@@ -205,10 +205,16 @@ struct bare_holdings bare_holdings(struct bare_holdings (*all)(void))
     /* Names that BareMach holds: the task's, the host's, and each thread's own with its reply port.  */
     struct bare_holdings found, ours = { .names = 2 };
     pthread_mutex_lock(&reaping);
-    reap();
     (void) mig_get_reply_port();
+    /* All threads are in the list while it is counted: none is being made, none has left it and is still there.  */
+    for (;;) {
+        reap();
+        pthread_mutex_lock(&threads_lock);
+        if (!ending)
+            break;
+        pthread_mutex_unlock(&threads_lock);
+    }
     found = all();
-    pthread_mutex_lock(&threads_lock);
     for (struct bare_thread *thread = threads; thread; thread = thread->next) {
         unsigned reply = thread->reply_port != MACH_PORT_NULL;
         ours.names += 1 + reply;
@@ -220,8 +226,7 @@ struct bare_holdings bare_holdings(struct bare_holdings (*all)(void))
     return (struct bare_holdings) { found.names - ours.names, found.receive - ours.receive, found.bytes - ours.bytes };
 }
 
-int pthread_create(pthread_t *restrict out, const pthread_attr_t *restrict attributes, void *(*body)(void *),
-                   void *restrict argument)
+static int create(pthread_t *restrict out, const pthread_attr_t *restrict attributes, void *(*body)(void *), void *restrict argument)
 {
     int detached = PTHREAD_CREATE_JOINABLE;
     if (attributes)
@@ -230,7 +235,7 @@ int pthread_create(pthread_t *restrict out, const pthread_attr_t *restrict attri
     vm_address_t region = 0;
     vm_size_t size = stack_size + vm_page_size;
     mach_port_t port = MACH_PORT_NULL;
-    reap_all();
+    reap();
     struct ending *last = malloc(sizeof *last);
     if (record == NULL || last == NULL) {
         free(record);
@@ -267,6 +272,15 @@ no_region:
     free(last);
     free(record);
     return EAGAIN;
+}
+
+int pthread_create(pthread_t *restrict out, const pthread_attr_t *restrict attributes, void *(*body)(void *),
+                   void *restrict argument)
+{
+    pthread_mutex_lock(&reaping);
+    int error = create(out, attributes, body, argument);
+    pthread_mutex_unlock(&reaping);
+    return error;
 }
 
 _Noreturn void bare_thread_main(void);

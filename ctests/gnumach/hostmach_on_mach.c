@@ -3,8 +3,9 @@
    Counting: what the real kernel says of this task, without what BareMach holds.
 
    Tasks: a scripted kernel's is a name for what it does in our one task. Its ports are in a port set of its own, and its
-   handlers run in a thread of its own, so what is sent to it is executed soon, not before the send returns. Its rights are in the same
-   name space as the pager's: the pager sees that a control port is not its alone, and leaves its name.  */
+   handlers run in a thread of its own. A real kernel executes what it is sent before the send returns, so whoever sends to a scripted
+   one waits until it has (wait_executed). Its rights are in the same name space as the pager's: the pager sees that a control port is not its
+   alone, and leaves its name.  */
 
 #include <pthread.h>
 #include <signal.h>
@@ -15,6 +16,8 @@
 #include <hostmach/hostmach.h>
 #include <mach.h>
 #include <bare/bare.h>
+
+#include "runner.h"
 
 /* ---- Counting ---- */
 
@@ -42,6 +45,7 @@ struct handled {
     mach_port_t port;
     hostmach_handler_t handler;
     void *cookie;
+    mach_port_seqno_t executed;         /* messages, since the port was made */
 };
 
 struct hostmach_task {
@@ -50,7 +54,10 @@ struct hostmach_task {
     pthread_t thread;
     struct handled *handled;            /* under the lock, as the rest */
     int running;                        /* a handler */
+    struct hostmach_task *next;
 };
+
+static struct hostmach_task *tasks;
 
 static struct hostmach_task main_task = { .name = "main" };
 static _Thread_local hostmach_task_t current;
@@ -83,6 +90,30 @@ static int find(hostmach_task_t task, mach_port_t port, struct handled *out)
     return handled != NULL;
 }
 
+/* With the lock.  NULL: no scripted kernel's.  */
+static struct handled *find_any(mach_port_t port, hostmach_task_t *task)
+{
+    for (*task = tasks; *task; *task = (*task)->next)
+        for (struct handled *handled = (*task)->handled; handled; handled = handled->next)
+            if (handled->port == port)
+                return handled;
+    return NULL;
+}
+
+void wait_executed(mach_port_t control)
+{
+    hostmach_task_t task;
+    mach_port_status_t status;
+    pthread_mutex_lock(&lock);
+    struct handled *handled;
+    /* Asked again each time: a message that a waiting receiver gets counts as received and as queued until that one runs.  */
+    while ((handled = find_any(control, &task)) != NULL && task->thread != pthread_self()
+           && mach_port_get_receive_status(mach_task_self(), control, &status) == KERN_SUCCESS
+           && handled->executed < status.mps_seqno + status.mps_msgcount)
+        pthread_cond_wait(&changed, &lock);
+    pthread_mutex_unlock(&lock);
+}
+
 static void *serve(void *argument)
 {
     enum { message_size = 8192 };
@@ -98,6 +129,9 @@ static void *serve(void *argument)
         handled.handler(message, handled.cookie);
         pthread_mutex_lock(&lock);
         task->running = 0;
+        for (struct handled *other = task->handled; other; other = other->next)
+            if (other->port == handled.port)
+                other->executed++;
         pthread_cond_broadcast(&changed);
         pthread_mutex_unlock(&lock);
     }
@@ -116,6 +150,10 @@ hostmach_task_t hostmach_task_create(const char *name)
         free(task);
         return NULL;
     }
+    pthread_mutex_lock(&lock);
+    task->next = tasks;
+    tasks = task;
+    pthread_mutex_unlock(&lock);
     return task;
 }
 
@@ -125,6 +163,13 @@ void hostmach_task_destroy(hostmach_task_t task)
         return;
     mach_port_mod_refs(mach_task_self(), task->set, MACH_PORT_RIGHT_PORT_SET, -1);
     pthread_join(task->thread, NULL);
+    pthread_mutex_lock(&lock);
+    struct hostmach_task **link = &tasks;
+    while (*link != task)
+        link = &(*link)->next;
+    *link = task->next;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
     if (current == task)
         current = NULL;
     while (task->handled) {
@@ -169,10 +214,11 @@ kern_return_t hostmach_port_set_handler(mach_port_t name, hostmach_handler_t han
         struct handled *old = *link;
         *link = old->next;
         free(old);
+        pthread_cond_broadcast(&changed);
     }
     if (handler) {
         struct handled *handled = malloc(sizeof *handled);
-        *handled = (struct handled) { task->handled, name, handler, cookie };
+        *handled = (struct handled) { task->handled, name, handler, cookie, 0 };
         task->handled = handled;
     }
     pthread_mutex_unlock(&lock);

@@ -17,6 +17,7 @@
 #include <bare/bare.h>
 
 #include "engine.h"
+#include "runner.h"
 
 const int mapped_kernels_max = 1;
 
@@ -106,7 +107,9 @@ WRAP(_pager_S_memory_object_init, pager_t pager, mach_port_t control, mach_port_
 WRAP(pager_control_memory_object_ready, mach_port_t control, boolean_t may_cache, memory_object_copy_strategy_t strategy)
 {
     begin(control);
-    return __real_pager_control_memory_object_ready(control, may_cache, strategy);
+    kern_return_t result = __real_pager_control_memory_object_ready(control, may_cache, strategy);
+    wait_executed(control);
+    return result;
 }
 
 WRAP(pager_control_memory_object_data_supply, mach_port_t control, vm_offset_t offset, vm_offset_t data,
@@ -120,7 +123,10 @@ WRAP(pager_control_memory_object_data_supply, mach_port_t control, vm_offset_t o
             set_error(kernel, offset + at, 0);
     }
     pthread_mutex_unlock(&seen_lock);
-    return __real_pager_control_memory_object_data_supply(control, offset, data, count, deallocate, lock_value, precious, reply_to);
+    kern_return_t result = __real_pager_control_memory_object_data_supply(control, offset, data, count, deallocate, lock_value, precious,
+                                                                          reply_to);
+    wait_executed(control);
+    return result;
 }
 
 WRAP(pager_control_memory_object_data_error, mach_port_t control, vm_offset_t offset, vm_size_t size, kern_return_t error)
@@ -133,7 +139,9 @@ WRAP(pager_control_memory_object_data_error, mach_port_t control, vm_offset_t of
             set_error(kernel, offset + at, error);
     }
     pthread_mutex_unlock(&seen_lock);
-    return __real_pager_control_memory_object_data_error(control, offset, size, error);
+    kern_return_t result = __real_pager_control_memory_object_data_error(control, offset, size, error);
+    wait_executed(control);
+    return result;
 }
 
 WRAP(pager_control_memory_object_lock_request, mach_port_t control, vm_offset_t offset, vm_size_t size,
@@ -142,11 +150,27 @@ WRAP(pager_control_memory_object_lock_request, mach_port_t control, vm_offset_t 
     /* Executed in here: counted when it is.  */
     kern_return_t result = __real_pager_control_memory_object_lock_request(control, offset, size, should_return, should_flush,
                                                                            lock_value, reply_to);
+    wait_executed(control);
     pthread_mutex_lock(&seen_lock);
     struct mk_kernel *kernel = find(control);
     if (kernel)
         kernel->figures.locks++;
     pthread_mutex_unlock(&seen_lock);
+    return result;
+}
+
+WRAP(pager_control_memory_object_change_attributes, mach_port_t control, boolean_t may_cache,
+     memory_object_copy_strategy_t strategy, mach_port_t reply_to)
+{
+    kern_return_t result = __real_pager_control_memory_object_change_attributes(control, may_cache, strategy, reply_to);
+    wait_executed(control);
+    return result;
+}
+
+WRAP(pager_control_memory_object_destroy, mach_port_t control, kern_return_t reason)
+{
+    kern_return_t result = __real_pager_control_memory_object_destroy(control, reason);
+    wait_executed(control);
     return result;
 }
 

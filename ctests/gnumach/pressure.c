@@ -40,7 +40,7 @@ uint64_t disk_bytes(void)
 }
 
 /* As disks are, now quick, now slow: every other write of the first pages lets everybody else go first.  */
-enum { UNEVEN_PAGES = 96, TURNS = 40 };
+enum { UNEVEN_PAGES = 96, TURNS = 16 };
 
 static void dawdle(vm_offset_t offset)
 {

@@ -19,4 +19,7 @@ extern const struct skipped skipped[];      /* skipped.c; ends with NULL */
 /* A long test has come a step further: it does not hang.  */
 void runner_goes_on(void);
 
+/* hostmach_on_mach.c: if CONTROL is a scripted kernel's port: until it has executed what it was sent.  */
+void wait_executed(unsigned control);
+
 #endif

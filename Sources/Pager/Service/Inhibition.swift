@@ -17,6 +17,8 @@ extension UnsafeMutablePointer where Pointee == Pool {
 
     private static var firstMarker: mach_msg_id_t { 0x7067_0000 }
     private static var rounds: Int32 { 0x1_0000 }
+    /// Between two markers of a pool that is to end.
+    private static var markerInterval_ms: Int { 20 }
 
     /// Not the lock's holder: sending may wait.
     func sendMarker() {
@@ -40,10 +42,11 @@ extension UnsafeMutablePointer where Pointee == Pool {
 
     /// A message for nobody whom the worker knows. If it is another pool's marker, for the same bucket: that pool's workers must
     /// get the next one. Mach may give messages to the worker that came last to receive, which would be this one for ever; so it
-    /// keeps away for longer than others of its sort, one after the other, need to do the same.
-    func leaveToOthers(_ worker: UnsafeMutablePointer<Worker>, _ id: mach_msg_id_t) {
+    /// keeps away for as long as others of its sort, one after the other, need to do the same. (It still counts as one that
+    /// receives: the other pool's do.)
+    func leaveToOthers(_ id: mach_msg_id_t) {
         if id < PoolPointer.firstMarker - 1 || id >= PoolPointer.firstMarker + PoolPointer.rounds { return }
-        if worker.leaveReceivers() { platform_pause_ms(200) }
+        platform_pause_ms(min(pointee.receivers.load(ordering: .relaxed) + 2, 20) * UInt32(PoolPointer.markerInterval_ms))
     }
 
     @inline(never)
@@ -199,7 +202,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
             pointee.monitor.unlock()
             _ = pager_try_send_marker(pointee.port, PoolPointer.firstMarker)
             pointee.monitor.lock()
-            if locked.pointee.threads > 0 { _ = pointee.monitor.wait(20) }
+            if locked.pointee.threads > 0 { _ = pointee.monitor.wait(PoolPointer.markerInterval_ms) }
         }
         pointee.monitor.unlock()
         pager_drop_receive_right(pointee.port)

@@ -148,7 +148,7 @@ extension UnsafeMutablePointer where Pointee == Worker {
             let id = pager_message_id(message)
             let served = pager_serve_notification(message, reply)
             pager_finish_message(message, reply, served)
-            if served == 0 { pointee.pool.leaveToOthers(self, id) }
+            if served == 0 { pointee.pool.leaveToOthers(id) }
             return
         }
         var call = pager_call()
