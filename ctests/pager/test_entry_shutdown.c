@@ -225,6 +225,32 @@ static void test_shutdown_while_clients_are_busy(void **state)
     }
 }
 
+static bool send_failed(void *world) { return world_statistics(world).refused > 0; }
+
+/* A client unmaps and its dirty pages, and its control port behind them, wait in our queue while lock requests fill the queue of that
+   port, where no kernel is any more.  The client is not given up for that before what it has said is taken in: no page is lost.  */
+static void test_shutdown_behind_the_last_unmap(void **state)
+{
+    (void) state;
+    enum { PAGES = 40 };
+    struct scene scene;
+    struct task task;
+    scene_open(&scene, 2 * PAGES, 1, 0);
+    /* With gaps: a lock request for each.  */
+    for (size_t page = 0; page < PAGES; page++)
+        assert_int_equal(kernel_write(scene.x, 2 * page, (unsigned char) (100 + page)), 0);
+    world_settle(&scene.world);
+    assert_int_equal(world_inhibit(&scene.world), 0);
+    assert_int_equal(sk_terminate(scene.x), 0);
+    task_begin(&task, shut_down, &scene.world);
+    wait_for(send_failed, &scene.world);
+    pager_resume_workers(scene.world.requests);
+    task_end(&task);
+    for (size_t page = 0; page < PAGES; page++)
+        assert_int_equal(store_byte(&scene.world, 2 * page), 100 + page);
+    scene_close(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_shutdown_gives_up_who_does_not_answer),
         cmocka_unit_test(test_shutdown_wakes_everybody),
         cmocka_unit_test(test_shutdown_while_clients_are_busy),
+        cmocka_unit_test(test_shutdown_behind_the_last_unmap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,6 +30,8 @@ struct Client: ~Copyable {
     /// The control port has the name that we gave it, and nobody else in our task has the right. (That a name lies in the high half
     /// does not say so: Mach uses names again, also for rights that are nobody's in particular.)
     var isRenamed = false
+    /// A name that we gave, for the end of the pager: messages that were received before it went may carry a reference each.
+    var lastName: mach_port_t = 0
     /// The port is in `ClientTable.index`. Locked.
     var isIndexed = false
     /// Next free number. Locked.
@@ -202,6 +204,7 @@ struct ClientTable {
     func releaseAllRights() {
         for number in 0..<used {
             let client = client(number)
+            giveUpName(client.pointee.lastName, all: true)
             let control = client.pointee.control.exchange(0, ordering: .relaxed)
             if control == 0 { continue }
             forgetIndex(client)
@@ -216,11 +219,8 @@ struct ClientTable {
 /// Nobody uses the name any more. `all`: it is ours alone (it was renamed), and all references go: a dead name has one for a
 /// notification that did not reach us, too.
 private func giveUpName(_ name: mach_port_t, all: Bool = false) {
-    if all {
-        _ = mach_port_destroy(mach_task_self(), name)
-    } else if name != 0 {
-        _ = mach_port_deallocate(mach_task_self(), name)
-    }
+    if name == 0 { return }
+    _ = all ? mach_port_destroy(mach_task_self(), name) : mach_port_deallocate(mach_task_self(), name)
 }
 
 extension ClientPointer {
@@ -293,9 +293,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.unlock()
         // While the number is not free the names cannot come again for a new client of ours under this record.
         pager_cancel_dead_name(control)
-        if pointee.closing.load(ordering: .acquiring) != 0 {
-            // No client comes after this one, so the name is not used again.
-            giveUpName(control, all: client.pointee.isRenamed)
+        if client.pointee.isRenamed && pointee.closing.load(ordering: .acquiring) != 0 {
+            // No client comes after this one, so the name is not used again. But workers may have messages with it in their hands.
+            client.pointee.lastName = control
         } else {
             _ = mach_port_deallocate(mach_task_self(), control)
         }
