@@ -240,6 +240,7 @@ static void test_shutdown_with_a_death_not_taken_in(void **state)
         /* (This looks for rights that are left.)  */
         cast_close(&cast);
     }
+}
 
 static bool send_failed(void *world) { return world_statistics(world).refused > 0; }
 
