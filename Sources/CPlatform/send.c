@@ -15,6 +15,8 @@
 enum { patience_ms = 1000 };
 
 const mach_msg_return_t pager_send_given_up = MACH_SEND_TIMED_OUT;
+/* (No send returns this.)  */
+const mach_msg_return_t pager_send_lost = KERN_TERMINATED;
 
 static mach_msg_return_t
 without_details(mach_msg_return_t result)
@@ -35,9 +37,9 @@ pager_send_control(mach_msg_header_t *message, mach_msg_option_t option, mach_ms
     /* The message came back with all that it carries, ready to be sent again.  */
     pager_about_to_wait();
     result = mach_msg(message, option, send_size, receive_size, receive_name, patience_ms, notify);
-    if (without_details(result) != MACH_SEND_TIMED_OUT)
+    if (result == MACH_MSG_SUCCESS)
         return result;
-    /* It came back again, its memory perhaps at another address than it was given from, which the caller does not know.  */
+    /* What it carries came back from the first try, perhaps at other addresses and under other names than the caller knows.  */
     mach_msg_destroy(message);
-    return pager_send_given_up;
+    return without_details(result) == MACH_SEND_INVALID_DEST ? pager_send_lost : pager_send_given_up;
 }

@@ -339,6 +339,48 @@ static void test_messages_without_a_control_port(void **state)
     cast_close(&c);
 }
 
+/* Who dies when a message to it has found the queue full, before it is tried again and waits.  */
+static struct raw *dies_in_between;
+
+void __real_pager_about_to_wait(void);
+void __wrap_pager_about_to_wait(void);
+void __wrap_pager_about_to_wait(void)
+{
+    struct raw *raw = dies_in_between;
+    dies_in_between = NULL;
+    if (raw)
+        raw_close(raw);
+    __real_pager_about_to_wait();
+}
+
+/* A client with a full queue dies before a message that found it full is sent again: what the message carried came back from the first
+   try under other names, and must not be left.  */
+static void test_death_between_two_tries(void **state)
+{
+    (void) state;
+    for (int changes = 0; changes < 2; changes++) {
+        struct cast c;
+        cast_open(&c, 1, 4, 0);
+        struct raw client;
+        raw_open(&client, &c.world, 0, 0);
+        hostmach_task_t before = hostmach_task_enter(client.task);
+        assert_int_equal(mach_port_set_qlimit(mach_task_self(), client.control, 1), 0);
+        hostmach_task_enter(before);
+        /* memory_object_ready fills the queue.  */
+        wait_clients(&c, 2);
+        world_settle(&c.world);
+        dies_in_between = &client;
+        if (changes)
+            pager_change_attributes(c.world.pager, 1, MEMORY_OBJECT_COPY_NONE, 1);
+        else
+            raw_request(&client, 0, RW);
+        wait_clients(&c, 1);
+        assert_int_equal(kernel_write(c.objects[0], 0, 50), 0);
+        /* (This looks for rights and memory that are left.)  */
+        cast_close(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_dirty_return_from_a_reader_that_keeps_nothing),
         cmocka_unit_test(test_flood_of_hostile_messages),
         cmocka_unit_test(test_messages_without_a_control_port),
+        cmocka_unit_test(test_death_between_two_tries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,8 +50,8 @@ void pager_refuse_supply_completed(pager_t);
 
 /* ---- Messages to a client's control port ----
 
-   MIG's stubs for mach.defs, but they do not wait for ever (send.c): after a time pager_send_given_up, and then everything that the message
-   carried is gone, as if it had been sent.  After any other error nothing was taken.  (send.c compares these with MIG's own header.)  */
+   MIG's stubs for mach.defs, but they do not wait for ever (send.c): after a time pager_send_given_up, or pager_send_lost where the port has
+   died meanwhile, and then everything that the message carried is gone, as if it had been sent.  After any other error nothing was taken.  (send.c compares these with MIG's own header.)  */
 
 kern_return_t pager_control_memory_object_ready(mach_port_t control, boolean_t may_cache,
                                                 memory_object_copy_strategy_t copy_strategy);
@@ -68,7 +68,7 @@ kern_return_t pager_control_memory_object_change_attributes(mach_port_t control,
                                                             mach_port_t reply_to);
 kern_return_t pager_control_memory_object_destroy(mach_port_t control, kern_return_t reason);
 
-extern const mach_msg_return_t pager_send_given_up;
+extern const mach_msg_return_t pager_send_given_up, pager_send_lost;
 
 /* The calling thread is going to wait in a send: if it is the last that receives, another must (Swift).  */
 void pager_about_to_wait(void);

@@ -45,6 +45,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         var result = first
         for attempt in 1..<attempts {
             if result == pager_send_invalid_destination { return .refused }
+            if result == pager_send_lost { return .lost }
             refuse(.sendFailed, UInt64(offset(page)), UInt64(UInt32(bitPattern: result)))
             if result == pager_send_given_up {
                 // A client that has gone looks the same: its control port is ours, and lies in our queue, behind what it returned.
@@ -66,7 +67,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func sendDestroy(_ control: mach_port_t) {
         for attempt in 1...attempts {
             let result = pager_control_memory_object_destroy(control, KERN_FAILURE)
-            if result == 0 || result == pager_send_invalid_destination { return }
+            if result == 0 || result == pager_send_invalid_destination || result == pager_send_lost { return }
             refuse(.sendFailed, 0, UInt64(UInt32(bitPattern: result)))
             if result == pager_send_given_up { return }
             if attempt < attempts { platform_pause_ms(UInt32(1 << attempt)) }
