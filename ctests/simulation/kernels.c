@@ -280,7 +280,7 @@ void machine_start(unsigned index)
     TRACE("%s maps", machine->kernel->name);
     /* (Where memory is short a kernel may wait in vain.) */
     int error = sk_wait_ready(object, 60000);
-    if (error && !world.closing && !world.configuration->shortage && object == machine->object && !machine->dying)
+    if (error && !world.closing && !world.configuration->shortage && object == machine->object && !machine->dying && !machine->hostile)
         report_failure("a kernel cannot map: %#x", (unsigned) error);
     if (error == ETIMEDOUT)
         sk_terminate(object);
