@@ -249,33 +249,7 @@ platform_thread_start (void (*entry) (void *), void *argument)
     return error;
 }
 
-static _Thread_local void *thread_local_pointer;
-
-void *
-platform_thread_local (void)
-{
-    return thread_local_pointer;
-}
-
-void
-platform_set_thread_local (void *pointer)
-{
-    thread_local_pointer = pointer;
-}
-
-static _Thread_local void *callback_pointer;
-
-void *
-platform_callback (void)
-{
-    return callback_pointer;
-}
-
-void
-platform_set_callback (void *pointer)
-{
-    callback_pointer = pointer;
-}
+__thread struct platform_thread platform_this_thread;
 
 uint64_t
 platform_clock_ms (void)

@@ -73,13 +73,21 @@ size_t platform_copy(void *to, const void *from, size_t size, struct platform_fa
 /* Start a detached thread that runs entry(argument).  Returns 0 or an errno.  */
 int platform_thread_start(void (*entry)(void *), void *argument);
 
-/* A per-thread pointer for the library's own use; NULL in a new thread.  */
-void *platform_thread_local(void);
-void platform_set_thread_local(void *);
+/* Two per-thread pointers for the library's own use; NULL in a new thread. Here rather than behind functions, since every message looks at
+   them.  */
+struct platform_thread {
+    void *local;
+    void *callback;
+};
+extern __thread struct platform_thread platform_this_thread
+    __attribute__((visibility("hidden"), tls_model("initial-exec")));
 
-/* One more: the callback that the thread is in.  */
-void *platform_callback(void);
-void platform_set_callback(void *);
+static inline void *platform_thread_local(void) { return platform_this_thread.local; }
+static inline void platform_set_thread_local(void *pointer) { platform_this_thread.local = pointer; }
+
+/* The callback that the thread is in.  */
+static inline void *platform_callback(void) { return platform_this_thread.callback; }
+static inline void platform_set_callback(void *pointer) { platform_this_thread.callback = pointer; }
 
 /* Sleep.  */
 void platform_pause_ms(uint32_t milliseconds);

@@ -95,6 +95,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         client.pointee.control.store(control, ordering: .releasing)
         client.pointee.attached.store(1, ordering: .sequentiallyConsistent)
         pointee.clients.core.pointee.attached.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        noteQuickClientLocked()
         pointee.monitor.unlock()
         return client
     }

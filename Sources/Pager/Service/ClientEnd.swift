@@ -11,6 +11,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.clients.core.pointee.attached.wrappingSubtract(1, ordering: .sequentiallyConsistent)
         forgetFormerControl(client)
         pointee.monitor.lock()
+        noteQuickClientLocked()
         forgetRequestsLocked(client.pointee.number)
         locked.pointee.attributeChange.clientGone(client.pointee.number)
         pointee.monitor.wakeAll()

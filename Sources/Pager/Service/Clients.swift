@@ -23,6 +23,8 @@ struct Client: ~Copyable {
     let references = Atomic<UInt32>(0)
     /// `Core.attachments` when it attached, itself counted.
     let attachment = Atomic<UInt>(0)
+    /// For clients whose state fits the word. Set before the client is a pager's `quickClient`.
+    var moves = QuickMoves()
     /// The name under which messages may still come that were received before the port was renamed; 0: none. Locked.
     /// A dead name of ours stands in its place, so that it means nothing else meanwhile.
     var formerControl: mach_port_t = 0
@@ -227,7 +229,7 @@ extension ClientPointer {
         var count = pointee.references.load(ordering: .relaxed)
         while count != 0 {
             let (exchanged, original) = pointee.references.weakCompareExchange(
-                expected: count, desired: count + 1, ordering: .acquiringAndReleasing)
+                expected: count, desired: count &+ 1, ordering: .acquiringAndReleasing)
             if exchanged { return true }
             count = original
         }
@@ -262,6 +264,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func forgetFormerControl(_ client: ClientPointer) {
         pointee.monitor.lock()
         let former = pointee.clients.takeFormerControl(client)
+        noteQuickClientLocked()
         pointee.monitor.unlock()
         if former != 0 { _ = mach_port_deallocate(mach_task_self(), former) }
     }

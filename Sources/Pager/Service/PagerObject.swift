@@ -23,6 +23,9 @@ struct PagerObject: ~Copyable {
     /// Evictions are reported.
     let notify: Bool
     let pageShift: UInt64
+    let pageBytes: UInt64
+    /// The client that is alone and whose messages may take the short way (QuickMoves.swift); 0: there is none.
+    let quickClient = Atomic<UInt>(0)
 
     let monitor: Monitor
     let map: PageMap
@@ -157,7 +160,8 @@ extension PagerObject {
                            copyStrategy: memory_object_copy_strategy_t, notify: Bool) {
         parts.locked.initialize(to: LockedState(mayCache: mayCache, copyStrategy: copyStrategy))
         of(port: port).initialize(to: PagerObject(
-            port: port, user: user, notify: notify, pageShift: UInt64(vm_page_size.trailingZeroBitCount),
+            port: port, user: user, notify: notify, pageShift: widen(vm_page_size.trailingZeroBitCount),
+            pageBytes: widen(vm_page_size),
             monitor: parts.monitor, map: parts.map, strayWord: parts.strayWord, descriptors: parts.descriptors,
             clients: parts.clients, locked: parts.locked, listing: parts.listing))
     }
@@ -165,7 +169,7 @@ extension PagerObject {
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
     @inline(__always)
-    var pageSize: UInt64 { 1 << pointee.pageShift }
+    var pageSize: UInt64 { pointee.pageBytes }
 
     /// Only under the lock.
     @inline(__always)
@@ -175,10 +179,10 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     var portName: mach_port_t { pager_port_of(pointee.port) }
 
     @inline(__always)
-    func page(_ offset: vm_offset_t) -> UInt64 { UInt64(offset) >> pointee.pageShift }
+    func page(_ offset: vm_offset_t) -> UInt64 { widen(offset) &>> pointee.pageShift }
 
     @inline(__always)
-    func offset(_ page: UInt64) -> vm_offset_t { vm_offset_t(truncatingIfNeeded: page << pointee.pageShift) }
+    func offset(_ page: UInt64) -> vm_offset_t { vm_offset_t(truncatingIfNeeded: page &<< pointee.pageShift) }
 
     /// Frees everything. No reference is left, so nobody else is here.
     func finalize() {
