@@ -44,14 +44,14 @@ be_served(void *unused)
 }
 
 /* Milliseconds for the client with all those pages to go: by itself (median), and while another client is served: median, page-ins and
-   returns of the other in that time, and how long the longest pair of those took.  */
+   returns of the other in that time, and how long the longest pair of those took (medians).  */
 void
 measure_termination(unsigned rounds)
 {
     if (rounds > 11)
         rounds = 11;
     double ms[2][11], longest[11];
-    unsigned long served[11] = { 0 };
+    double served[11] = { 0 };
     for (int beside = 0; beside < 2; beside++)
         for (unsigned round = 0; round < rounds; round++) {
             land_open(&end.land, 2);
@@ -72,7 +72,7 @@ measure_termination(unsigned rounds)
             double begin = now_ns();
             terminate(&end.land, 0);
             ms[beside][round] = (now_ns() - begin) / 1e6;
-            served[round] = atomic_load(&end.served) - before;
+            served[round] = (double) (atomic_load(&end.served) - before);
             atomic_store(&end.stage, 2);
             if (beside)
                 pthread_join(thread, NULL);
@@ -80,14 +80,11 @@ measure_termination(unsigned rounds)
             expect_nothing_refused(&end.land);
             land_close(&end.land);
         }
-    unsigned long least = served[0];
-    for (unsigned round = 0; round < rounds; round++)
-        if (served[round] < least)
-            least = served[round];
     for (int beside = 0; beside < 2; beside++)
         qsort(ms[beside], rounds, sizeof *ms[beside], compare);
+    qsort(served, rounds, sizeof *served, compare);
     qsort(longest, rounds, sizeof *longest, compare);
-    printf("terminate\t%d\t%.2f\t%.2f\t%lu\t%.3f\n", many, ms[0][rounds / 2], ms[1][rounds / 2], least, longest[rounds / 2]);
+    printf("terminate\t%d\t%.2f\t%.2f\t%.0f\t%.3f\n", many, ms[0][rounds / 2], ms[1][rounds / 2], served[rounds / 2], longest[rounds / 2]);
     fflush(stdout);
 }
 

@@ -45,9 +45,9 @@ void platform_fail_allocation(long n);
 /* For tests: blocks allocated and not yet freed.  */
 long platform_allocated_blocks(void);
 
-/* Locks and conditions, made in place.  Not recursive.  */
-typedef struct platform_mutex { uint64_t opaque[6]; } platform_mutex_t;
-typedef struct platform_condition { uint64_t opaque[8]; } platform_condition_t;
+/* Locks and conditions, made in place.  Not recursive.  A condition is used with one lock, the same all its life.  */
+typedef struct platform_mutex { uint64_t opaque[16]; } platform_mutex_t;
+typedef struct platform_condition { uint64_t opaque[10]; } platform_condition_t;
 
 void platform_mutex_init(platform_mutex_t *);
 void platform_mutex_destroy(platform_mutex_t *);
@@ -59,6 +59,7 @@ void platform_condition_destroy(platform_condition_t *);
 /* `milliseconds` < 0: no limit.  Returns 0, or non-zero when the time ran out.
    May wake without reason.  */
 int platform_condition_wait(platform_condition_t *, platform_mutex_t *, long milliseconds);
+/* The caller holds the lock.  */
 void platform_condition_wake_one(platform_condition_t *);
 void platform_condition_wake_all(platform_condition_t *);
 

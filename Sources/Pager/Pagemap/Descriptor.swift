@@ -22,6 +22,8 @@ struct DescriptorHeader {
     var left: DescriptorPointer?
     var right: DescriptorPointer?
     var isRed = true
+    /// In the table's list of what may be unused (UnusedDescriptors.swift).
+    var isListed = false
 
     /// Moves that were made from here, or nil.
     var edges: UnsafeMutablePointer<DescriptorEdges>?

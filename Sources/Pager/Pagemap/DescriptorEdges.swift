@@ -14,7 +14,6 @@ struct EdgePayload: Equatable {
     var a: UInt64 = 0
     var b: UInt64 = 0
     var c: UInt64 = 0
-    var d: UInt64 = 0
 }
 
 /// A move from one descriptor to a word.
@@ -38,28 +37,10 @@ struct EdgeHit: Equatable {
 struct DescriptorEdges {
     static let count = 4
 
+    // (At the beginning: `UnsafeMutablePointer.first`.)
     private var first = Edge(), second = Edge(), third = Edge(), fourth = Edge()
     /// Which edge gives way next, when all are in use.
     private var victim: UInt32 = 0
-
-    subscript(index: Int) -> Edge {
-        get {
-            switch index {
-            case 0: return first
-            case 1: return second
-            case 2: return third
-            default: return fourth
-            }
-        }
-        set {
-            switch index {
-            case 0: first = newValue
-            case 1: second = newValue
-            case 2: third = newValue
-            default: fourth = newValue
-            }
-        }
-    }
 
     mutating func nextVictim() -> Int {
         defer { victim = (victim + 1) % UInt32(DescriptorEdges.count) }
@@ -67,26 +48,40 @@ struct DescriptorEdges {
     }
 }
 
+extension UnsafeMutablePointer where Pointee == DescriptorEdges {
+    /// The edges lie one behind the other.
+    @inline(__always)
+    fileprivate var first: UnsafeMutablePointer<Edge> { UnsafeMutableRawPointer(self).assumingMemoryBound(to: Edge.self) }
+}
+
 extension DescriptorTable {
     /// The move with this key that was remembered at a descriptor, if its target is still there.
     /// Takes a reference of the target for the caller.
-    func lookup(_ number: UInt32, key: UInt64) -> EdgeHit? {
-        core.pointee.statistics.edgeLookups += 1
-        guard let edges = descriptor(number).pointer.pointee.edges else { return nil }
-        for index in 0..<DescriptorEdges.count {
-            let edge = edges.pointee[index]
-            if edge.target == 0 || edge.key != key { continue }
-            guard isCurrent(edge) else {
-                edges.pointee[index] = Edge()
-                core.pointee.statistics.staleEdges += 1
-                return nil
-            }
-            let word = Word(loaded: edge.target)
-            if word.isDescriptor { retain(word.descriptor) }
-            core.pointee.statistics.edgeHits += 1
-            return EdgeHit(word: word, payload: edge.payload)
+    func lookup(_ number: UInt32, key: UInt64) -> EdgeHit? { lookup(descriptor(number).pointer, key: key) }
+
+    @inline(__always)
+    func lookup(_ from: DescriptorPointer, key: UInt64) -> EdgeHit? {
+        core.pointee.statistics.edgeLookups &+= 1
+        guard let first = from.pointee.edges?.first else { return nil }
+        for index in 0..<DescriptorEdges.count where first[index].key == key && first[index].target != 0 {
+            return follow(first + index)
         }
         return nil
+    }
+
+    @inline(__always)
+    private func follow(_ edge: UnsafeMutablePointer<Edge>) -> EdgeHit? {
+        let word = Word(loaded: edge.pointee.target)
+        if word.isDescriptor {
+            guard let target = existing(word.descriptor), target.pointee.serial == edge.pointee.serial else {
+                edge.pointee = Edge()
+                core.pointee.statistics.staleEdges &+= 1
+                return nil
+            }
+            retain(target)
+        }
+        core.pointee.statistics.edgeHits &+= 1
+        return EdgeHit(word: word, payload: edge.pointee.payload)
     }
 
     /// Remembers that the event `key` leads from a descriptor to `target`, which is a direct word or refers to a live
@@ -103,7 +98,7 @@ extension DescriptorTable {
         let edges = pointer.pointee.edges.unsafelyUnwrapped
         let serial = target.isDescriptor ? descriptor(target.descriptor).pointer.pointee.serial : 0
         let index = place(edges, key)
-        edges.pointee[index] = Edge(key: key, serial: serial, payload: payload, target: target.raw)
+        edges.first[index] = Edge(key: key, serial: serial, payload: payload, target: target.raw)
     }
 
     /// Where an edge with this key goes: over its predecessor, else into a free or a stale place, else over the
@@ -111,7 +106,7 @@ extension DescriptorTable {
     private func place(_ edges: UnsafeMutablePointer<DescriptorEdges>, _ key: UInt64) -> Int {
         var unused: Int?
         for index in 0..<DescriptorEdges.count {
-            let edge = edges.pointee[index]
+            let edge = edges.first[index]
             if edge.target != 0 && edge.key == key { return index }
             if unused == nil && (edge.target == 0 || !isCurrent(edge)) { unused = index }
         }

@@ -4,7 +4,8 @@
 //   - Equal content, equal number: while a descriptor lives, `intern` answers its number for every state
 //     that says the same.
 //   - Every number handed out (`intern`, `store`, `lookup`) carries one reference, meant for the page word that will
-//     hold it; `release` gives it back, and the last one frees the descriptor and its number.
+//     hold it; `release` gives it back, and the last one frees the descriptor and its number, or keeps it for the next page that comes
+//     into the same condition: a bounded number of them (UnusedDescriptors.swift).
 //   - Memory exhausted: nil, and nothing has changed. The `Waiting` forms wait instead, for what must not be lost.
 //   - Slots and descriptors never move: a pointer stays good until the descriptor's last reference goes.
 //
@@ -14,8 +15,9 @@
 import CPlatform
 
 struct DescriptorStatistics: Equatable {
-    /// Descriptors that live, and the bytes of them with their edges.
+    /// Descriptors that pages are in, those that are kept though none is, and the bytes of both with their edges.
     var live = 0
+    var unused = 0
     var descriptorBytes = 0
     /// Calls of `intern`, and how many of them found a descriptor.
     var lookups: UInt64 = 0
@@ -50,6 +52,7 @@ struct DescriptorTable {
         var statistics = DescriptorStatistics()
         var scratch: ScratchState
         var snapshot: ScratchState
+        var unused: UnusedDescriptors
     }
 
     let core: UnsafeMutablePointer<Core>
@@ -57,10 +60,15 @@ struct DescriptorTable {
     private static let firstChunk: UInt32 = 64
     private static let maximumChunks = 26
 
-    /// An empty table. nil: memory is exhausted.
-    static func create() -> DescriptorTable? {
-        guard let scratch = ScratchState.create() else { return nil }
+    /// An empty table. `keeping`: so many descriptors without pages at the most. nil: memory is exhausted.
+    static func create(keeping limit: Int = 0) -> DescriptorTable? {
+        guard let unused = UnusedDescriptors(limit) else { return nil }
+        guard let scratch = ScratchState.create() else {
+            unused.destroy()
+            return nil
+        }
         guard let snapshot = ScratchState.create() else {
+            unused.destroy()
             scratch.destroy()
             return nil
         }
@@ -69,12 +77,13 @@ struct DescriptorTable {
         guard let chunks, let core else {
             Memory.free(chunks)
             Memory.free(core)
+            unused.destroy()
             scratch.destroy()
             snapshot.destroy()
             return nil
         }
         chunks.initialize(repeating: nil, count: maximumChunks)
-        core.initialize(to: Core(chunks: chunks, scratch: scratch, snapshot: snapshot))
+        core.initialize(to: Core(chunks: chunks, scratch: scratch, snapshot: snapshot, unused: unused))
         return DescriptorTable(core: core)
     }
 
@@ -92,6 +101,7 @@ struct DescriptorTable {
         Memory.free(core.pointee.chunks)
         core.pointee.scratch.destroy()
         core.pointee.snapshot.destroy()
+        core.pointee.unused.destroy()
         Memory.free(core)
     }
 
@@ -110,7 +120,8 @@ struct DescriptorTable {
     /// Everything that the table occupies.
     var bytes: Int {
         MemoryLayout<Core>.stride + DescriptorTable.maximumChunks * MemoryLayout<Chunk?>.stride
-            + core.pointee.chunkBytes + core.pointee.statistics.descriptorBytes + scratch.bytes + snapshot.bytes
+            + core.pointee.chunkBytes + core.pointee.statistics.descriptorBytes + core.pointee.unused.bytes
+            + scratch.bytes + snapshot.bytes
     }
 
     // Words.
@@ -158,7 +169,7 @@ struct DescriptorTable {
         switch core.pointee.tree.search(content) {
         case .found(let pointer):
             core.pointee.statistics.found += 1
-            pointer.pointee.pages += 1
+            retain(pointer)
             return pointer.pointee.number
         case .missing(let place):
             guard let number = freeNumber(exhaustion) else { return nil }
@@ -175,20 +186,31 @@ struct DescriptorTable {
     }
 
     /// One more page is in this condition.
-    func retain(_ number: UInt32) { descriptor(number).pointer.pointee.pages += 1 }
+    func retain(_ number: UInt32) { retain(descriptor(number).pointer) }
 
-    /// One page less. The last one frees the descriptor.
-    func release(_ number: UInt32) {
-        let pointer = descriptor(number).pointer
+    @inline(__always)
+    func retain(_ pointer: DescriptorPointer) {
+        if pointer.pointee.pages == 0 { noteUsed() }
+        pointer.pointee.pages &+= 1
+    }
+
+    /// One page less. The last one frees the descriptor, unless it is kept.
+    func release(_ number: UInt32) { release(descriptor(number).pointer) }
+
+    @inline(__always)
+    func release(_ pointer: DescriptorPointer) {
         precondition(pointer.pointee.pages > 0)
-        pointer.pointee.pages -= 1
-        if pointer.pointee.pages > 0 { return }
+        pointer.pointee.pages &-= 1
+        if pointer.pointee.pages == 0 { noteUnused(pointer) }
+    }
 
+    /// Nobody refers to it any more.
+    func free(_ pointer: DescriptorPointer) {
         var bytes = Descriptor(pointer: pointer).bytes
         if pointer.pointee.edges != nil { bytes += MemoryLayout<DescriptorEdges>.stride }
         core.pointee.statistics.descriptorBytes -= bytes
-        core.pointee.statistics.live -= 1
         core.pointee.tree.remove(pointer)
+        let number = pointer.pointee.number
         let slot = slot(number)
         slot.pointee.descriptor = nil
         slot.pointee.nextFree = core.pointee.firstFree
@@ -203,6 +225,7 @@ struct DescriptorTable {
     }
 
     /// The number must refer to a live descriptor: a word of the page map does, while the lock is held.
+    @inline(__always)
     func descriptor(_ number: UInt32) -> Descriptor {
         guard let pointer = existing(number) else { preconditionFailure("a word refers to no descriptor") }
         assert(pointer.pointee.number == number)
@@ -210,6 +233,7 @@ struct DescriptorTable {
     }
 
     /// nil: the number is free.
+    @inline(__always)
     func existing(_ number: UInt32) -> DescriptorPointer? {
         if number == 0 || number > core.pointee.numbersUsed { return nil }
         return slot(number).pointee.descriptor
@@ -217,15 +241,16 @@ struct DescriptorTable {
 
     // Numbers.
 
-    /// Number n lies in chunk k at place i, where n - 1 = firstChunk * (2^k - 1) + i.
+    /// Number n lies in chunk k at place i, where n - 1 + firstChunk = firstChunk * 2^k + i, i less than firstChunk * 2^k.
+    @inline(__always)
     private static func position(_ number: UInt32) -> (chunk: Int, index: Int) {
-        let scaled = (number - 1) / firstChunk + 1
-        let chunk = UInt32.bitWidth - 1 - scaled.leadingZeroBitCount
-        let before = firstChunk * ((1 << UInt32(chunk)) - 1)
-        return (chunk, Int(number - 1 - before))
+        let place = number &+ (firstChunk - 1)
+        let highest = UInt32.bitWidth - 1 - place.leadingZeroBitCount
+        return (highest &- firstChunk.trailingZeroBitCount, Int(truncatingIfNeeded: place ^ (1 &<< UInt32(truncatingIfNeeded: highest))))
     }
 
     /// The chunk must exist.
+    @inline(__always)
     private func slot(_ number: UInt32) -> UnsafeMutablePointer<Slot> {
         let (chunk, index) = DescriptorTable.position(number)
         return core.pointee.chunks[chunk].unsafelyUnwrapped + index

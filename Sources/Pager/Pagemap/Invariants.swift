@@ -141,19 +141,19 @@ extension DescriptorTable {
     func violation() -> StaticString? {
         if let broken = core.pointee.tree.violation() { return broken }
 
-        var live = 0, bytes = 0
+        var live = 0, unused = 0, bytes = 0
         var broken: StaticString?
         core.pointee.tree.forEach { pointer in
             let descriptor = Descriptor(pointer: pointer)
             if existing(descriptor.number) != pointer { broken = "D1 a descriptor without its slot" }
-            if descriptor.pages == 0 { broken = "D2 a descriptor without pages" }
+            if descriptor.pages == 0 && !pointer.pointee.isListed { broken = "D2 a descriptor without pages" }
             if descriptor.content.fitsWord { broken = "D2 a descriptor that fits a word" }
             if let invalid = descriptor.content.violation() { broken = invalid }
-            live += 1
+            if descriptor.pages == 0 { unused += 1 } else { live += 1 }
             bytes += descriptor.bytes + (pointer.pointee.edges == nil ? 0 : MemoryLayout<DescriptorEdges>.stride)
         }
         if broken != nil { return broken }
-        if live != statistics.live || bytes != statistics.descriptorBytes { return "D3 statistics" }
+        if live != statistics.live || unused != statistics.unused || bytes != statistics.descriptorBytes { return "D3 statistics" }
 
         var used = 0
         var number: UInt32 = 1
@@ -161,7 +161,7 @@ extension DescriptorTable {
             if existing(number) != nil { used += 1 }
             number += 1
         }
-        if used != live { return "D2 a descriptor that is not in the tree" }
+        if used != live + unused { return "D2 a descriptor that is not in the tree" }
         var free = 0
         number = core.pointee.firstFree
         while number != 0 {

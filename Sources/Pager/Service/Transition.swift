@@ -117,7 +117,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
         let table = pointee.descriptors
         let key = word.isDescriptor ? event.edgeKey(context) : 0
-        if key != 0, let hit = table.lookup(word.descriptor, key: key) { return (hit.word, Effects(hit.payload)) }
+        if key != 0, let hit = table.lookup(table.descriptor(word.descriptor).pointer, key: key) { return (hit.word, Effects(hit.payload)) }
+        return decideAnew(word, event, context, key)
+    }
+
+    @inline(never)
+    private func decideAnew(_ word: Word, _ event: Event, _ context: Context, _ key: UInt64) -> (Word, Effects)? {
+        let table = pointee.descriptors
 
         var state = table.scratch
         table.load(word, into: state)
@@ -145,9 +151,16 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
         let attachments = pointee.clients.core.pointee.attachments.load(ordering: .relaxed)
         if !word.isDescriptor { return Outcome(effects: effects, word: word, attachments: attachments) }
-        pointee.descriptors.retain(word.descriptor)
-        return Outcome(effects: effects, word: word, content: pointee.descriptors.descriptor(word.descriptor).content,
-                       attachments: attachments)
+        let descriptor = pointee.descriptors.descriptor(word.descriptor)
+        if effects.count == 1 && effects.client == noClient && effects.without == noClient {
+            // The first waiter alone: its number is all that matters.
+            var effects = effects
+            effects.client = descriptor.content.waiter(at: 0).client
+            return Outcome(effects: effects, word: .untouched, attachments: attachments)
+        }
+        if effects.client != noClient { return Outcome(effects: effects, word: .untouched, attachments: attachments) }
+        pointee.descriptors.retain(descriptor.pointer)
+        return Outcome(effects: effects, word: word, descriptor: descriptor.pointer, attachments: attachments)
     }
 
     /// The last error of the page, 0: none.
@@ -176,13 +189,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The outcome's work is done.
     @inline(__always)
     func releaseOutcome(_ outcome: Outcome) {
-        if outcome.content != nil || outcome.version != nil { releaseSlowly(outcome) }
+        if outcome.descriptor != nil || outcome.version != nil { releaseSlowly(outcome) }
     }
 
     @inline(never)
     private func releaseSlowly(_ outcome: Outcome) {
         pointee.monitor.lock()
-        if outcome.content != nil { pointee.descriptors.release(outcome.word) }
+        if let descriptor = outcome.descriptor { pointee.descriptors.release(descriptor) }
         if let version = outcome.version { releaseVersionLocked(version) }
         unlock()
     }
@@ -202,7 +215,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Report the write of a kept version again, now that the page is idle. Returns the action that follows.
     private func retire(_ page: UInt64, _ outcome: inout Outcome) -> Action {
         let again = transitionLocked(page, .writtenBack(code: 0), context())
-        assert(again.content == nil)
+        assert(again.descriptor == nil)
         outcome.effects.holders = again.effects.holders
         return again.effects.action
     }
