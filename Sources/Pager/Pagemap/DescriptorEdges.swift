@@ -25,6 +25,8 @@ struct Edge {
     var payload = EdgePayload()
     /// The target. 0 (which no move leads to): the place is free.
     var target: UInt32 = 0
+    /// What the caller said of it.
+    var isPlain = false
 }
 
 struct EdgeHit: Equatable {
@@ -61,16 +63,26 @@ extension DescriptorTable {
 
     @inline(__always)
     func lookup(_ from: DescriptorPointer, key: UInt64) -> EdgeHit? {
+        guard let edge = edge(from, key) else { return nil }
+        return follow(edge)
+    }
+
+    /// The edge with this key, whether or not its target is still there.
+    @inline(__always)
+    func edge(_ from: DescriptorPointer, _ key: UInt64) -> UnsafeMutablePointer<Edge>? {
         core.pointee.statistics.edgeLookups &+= 1
         guard let first = from.pointee.edges?.first else { return nil }
-        for index in 0..<DescriptorEdges.count where first[index].key == key && first[index].target != 0 {
-            return follow(first + index)
-        }
+        // (A free place has key 0 or its target says so.)
+        if first[0].key == key && first[0].target != 0 { return first }
+        if first[1].key == key && first[1].target != 0 { return first + 1 }
+        if first[2].key == key && first[2].target != 0 { return first + 2 }
+        if first[3].key == key && first[3].target != 0 { return first + 3 }
         return nil
     }
 
+    /// nil: the target is gone.
     @inline(__always)
-    private func follow(_ edge: UnsafeMutablePointer<Edge>) -> EdgeHit? {
+    func follow(_ edge: UnsafeMutablePointer<Edge>) -> EdgeHit? {
         let word = Word(loaded: edge.pointee.target)
         if word.isDescriptor {
             guard let target = existing(word.descriptor), target.pointee.serial == edge.pointee.serial else {
@@ -86,7 +98,7 @@ extension DescriptorTable {
 
     /// Remembers that the event `key` leads from a descriptor to `target`, which is a direct word or refers to a live
     /// descriptor. A move with the same key is replaced.
-    func remember(_ number: UInt32, key: UInt64, target: Word, payload: EdgePayload) {
+    func remember(_ number: UInt32, key: UInt64, target: Word, payload: EdgePayload, isPlain: Bool = false) {
         assert(target != Word.untouched)
         let pointer = descriptor(number).pointer
         if pointer.pointee.edges == nil {
@@ -98,7 +110,7 @@ extension DescriptorTable {
         let edges = pointer.pointee.edges.unsafelyUnwrapped
         let serial = target.isDescriptor ? descriptor(target.descriptor).pointer.pointee.serial : 0
         let index = place(edges, key)
-        edges.first[index] = Edge(key: key, serial: serial, payload: payload, target: target.raw)
+        edges.first[index] = Edge(key: key, serial: serial, payload: payload, target: target.raw, isPlain: isPlain)
     }
 
     /// Where an edge with this key goes: over its predecessor, else into a free or a stale place, else over the

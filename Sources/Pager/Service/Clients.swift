@@ -53,6 +53,8 @@ struct ClientTable {
         let attachments = Atomic<UInt>(0)
         /// Clients whose `formerControl` may come.
         let formerControls = Atomic<UInt32>(0)
+        /// `ClientHints`, once there is a fifth client; 0: none.
+        let hints = Atomic<UInt>(0)
     }
 
     struct LockedPart {
@@ -97,6 +99,7 @@ struct ClientTable {
     func destroy() {
         for index in 0..<ClientTable.maximumChunks { Memory.free(core.pointee.chunks[index]) }
         locked.pointee.index.destroy()
+        ClientHints(core.pointee.hints.load(ordering: .relaxed))?.destroy()
         Memory.free(locked)
         Memory.free(core.pointee.chunks)
         core.deinitialize(count: 1)
@@ -121,13 +124,19 @@ struct ClientTable {
         return core.pointee.chunks[chunk].unsafelyUnwrapped + Int(number - before)
     }
 
-    /// The client with this control port, without a lock: it finds the first four. nil: ask `search`.
+    /// The client with this control port, without a lock: it finds the first four and most of the others. nil: ask `search`.
     @inline(__always)
     func find(_ control: mach_port_t) -> ClientPointer? {
         let first = core.pointee.chunks[0].unsafelyUnwrapped
         // The name says the number.
         let said = first + Int(control & 3)
         if said.pointee.control.load(ordering: .acquiring) == control { return said }
+        if let hints = ClientHints(core.pointee.hints.load(ordering: .acquiring)), let client = hints.find(control, self) { return client }
+        return findFirst(first, control)
+    }
+
+    @inline(never)
+    private func findFirst(_ first: ClientPointer, _ control: mach_port_t) -> ClientPointer? {
         for index in 0..<Int(ClientTable.firstChunk) {
             let client = first + index
             if client.pointee.control.load(ordering: .acquiring) == control { return client }
@@ -166,7 +175,13 @@ struct ClientTable {
         if number >= PackedEntry.maximumClient { return nil }
         let scaled = number / ClientTable.firstChunk + 1
         let chunk = UInt32.bitWidth - 1 - scaled.leadingZeroBitCount
-        if core.pointee.chunks[chunk] == nil && !ClientTable.makeChunk(core.pointee.chunks, chunk) { return nil }
+        if core.pointee.chunks[chunk] == nil {
+            if !ClientTable.makeChunk(core.pointee.chunks, chunk) { return nil }
+            // (Without memory for them the look-up goes the long way.)
+            if core.pointee.hints.load(ordering: .relaxed) == 0, let hints = ClientHints.create() {
+                core.pointee.hints.store(UInt(bitPattern: hints.numbers), ordering: .releasing)
+            }
+        }
         locked.pointee.used = number + 1
         return client(number)
     }

@@ -105,6 +105,7 @@ extension Effects {
 
 extension Event {
     /// The event and all that the rules look at beside the state, as a key; 0: not worth remembering.
+    @inline(__always)
     func edgeKey(_ context: Context) -> UInt64 {
         let (kind, client, flags): (UInt64, ClientNumber, UInt64)
         switch self {

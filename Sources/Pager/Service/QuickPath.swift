@@ -25,19 +25,19 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     /// The executor for a callback, if nothing runs or waits, and this thread may call the translator.
     @inline(__always)
-    private func claimQuickly(_ worker: UnsafeMutablePointer<Worker>?, _ unit: UInt32) -> Bool {
+    func claimQuickly(_ worker: UnsafeMutablePointer<Worker>?, _ unit: UInt32) -> Bool {
         if let worker, !worker.leaveReceivers() { return false }
         return pointee.executor.compareExchange(expected: 0, desired: unit, ordering: .acquiring).exchanged
     }
 
     /// true: nothing waits behind.
     @inline(__always)
-    private func finishQuickly(_ unit: UInt32) -> Bool {
+    func finishQuickly(_ unit: UInt32) -> Bool {
         pointee.executor.wrappingSubtract(unit, ordering: .acquiringAndReleasing).newValue & Executor.waiting == 0
     }
 
     @inline(never)
-    private func workOn() {
+    func workOn() {
         if let job = takeJob() { work(job) }
     }
 
@@ -86,7 +86,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if result == 0 {
             pointee.counters.supplies.increment()
         } else {
-            supplyAgain(client, page, buffer, result)
+            supplyAgain(client, page, buffer, result, 0, pointee.notify ? 1 : 0)
         }
         release(client)
         answered(slot, page, asked, client.pointee.moves.given, .read, phase)
@@ -94,7 +94,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     @inline(__always)
-    private func control(_ client: ClientPointer) -> mach_port_t { client.pointee.control.load(ordering: .relaxed) }
+    func control(_ client: ClientPointer) -> mach_port_t { client.pointee.control.load(ordering: .relaxed) }
 
     /// The answer is sent: the page is idle, or somebody waits. The executor is held for `held`.
     @inline(__always)
@@ -129,10 +129,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     @inline(never)
-    private func supplyAgain(_ client: ClientPointer, _ page: UInt64, _ data: vm_address_t, _ result: kern_return_t) {
+    func supplyAgain(_ client: ClientPointer, _ page: UInt64, _ data: vm_address_t, _ result: kern_return_t, _ lock: vm_prot_t,
+                     _ precious: boolean_t) {
         let size = mach_msg_type_number_t(truncatingIfNeeded: pointee.pageBytes)
         let delivery = sendAgain(client, page, result) {
-            pager_control_memory_object_data_supply($0, offset(page), data, size, 1, 0, pointee.notify ? 1 : 0, 0)
+            pager_control_memory_object_data_supply($0, offset(page), data, size, 1, lock, precious, 0)
         }
         if delivery == .sent { pointee.counters.supplies.increment() }
         if delivery == .refused { freePages(data, 1) }

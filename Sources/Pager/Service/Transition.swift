@@ -127,7 +127,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
         var state = table.scratch
         table.load(word, into: state)
-        let effects = PageProtocol.step(&state, event, context)
+        let first = state.isQueueEmpty ? noClient : state.head.client
+        var effects = PageProtocol.step(&state, event, context)
+        if effects.count == 1 && effects.client == noClient && effects.without == noClient {
+            // The first waiter alone is answered: nothing else of the state matters for that.
+            effects.client = first
+        }
         state.checkInvariants()
         let new: Word
         switch event {
@@ -137,7 +142,10 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         default:
             new = table.storeWaiting(state)
         }
-        if key != 0 { table.remember(word.descriptor, key: key, target: new, payload: effects.payload) }
+        if key != 0 {
+            let isPlain = effects.data == .used && effects.held == .unchanged && effects.refusal == .none && !state.isHeld
+            table.remember(word.descriptor, key: key, target: new, payload: effects.payload, isPlain: isPlain)
+        }
         return (new, effects)
     }
 
@@ -152,15 +160,25 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let attachments = pointee.clients.core.pointee.attachments.load(ordering: .relaxed)
         if !word.isDescriptor { return Outcome(effects: effects, word: word, attachments: attachments) }
         let descriptor = pointee.descriptors.descriptor(word.descriptor)
-        if effects.count == 1 && effects.client == noClient && effects.without == noClient {
-            // The first waiter alone: its number is all that matters.
-            var effects = effects
-            effects.client = descriptor.content.waiter(at: 0).client
-            return Outcome(effects: effects, word: .untouched, attachments: attachments)
-        }
         if effects.client != noClient { return Outcome(effects: effects, word: .untouched, attachments: attachments) }
         pointee.descriptors.retain(descriptor.pointer)
         return Outcome(effects: effects, word: word, descriptor: descriptor.pointer, attachments: attachments)
+    }
+
+    /// A move of a page in a descriptor that was made before and is wanted, and that asks for nothing under the lock. nil: nothing was done.
+    /// Locked, under which such a word stays as it is.
+    @inline(__always)
+    func moveLocked(_ slot: WordPointer, _ key: UInt64, _ isWanted: (Effects) -> Bool) -> Effects? {
+        let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
+        if !word.isDescriptor || key == 0 { return nil }
+        let table = pointee.descriptors, from = table.descriptor(word.descriptor).pointer
+        guard let edge = table.edge(from, key), edge.pointee.isPlain else { return nil }
+        let effects = Effects(edge.pointee.payload)
+        if !isWanted(effects) { return nil }
+        guard let hit = table.follow(edge) else { return nil }
+        slot.pointee.store(hit.word.raw, ordering: .releasing)
+        table.release(from)
+        return effects
     }
 
     /// The last error of the page, 0: none.
