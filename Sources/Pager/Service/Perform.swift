@@ -241,10 +241,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func askOutstanding(_ page: UInt64, _ outcome: Outcome) {
         let downgrade = outcome.effects.action == .downgrade
         let returns = outcome.effects.returnAll ? MEMORY_OBJECT_RETURN_ALL : MEMORY_OBJECT_RETURN_DIRTY
-        outcome.forEachOutstanding { number in
-            if downgrade { pointee.counters.downgrades.increment() } else { pointee.counters.flushes.increment() }
-            _ = requestLock(number, .page(page, returns: returns, flush: !downgrade,
-                                          lock: downgrade ? VM_PROT_WRITE : VM_PROT_NO_CHANGE), by: outcome)
+        let request = LockRequest.page(page, returns: returns, flush: !downgrade, lock: downgrade ? VM_PROT_WRITE : VM_PROT_NO_CHANGE)
+        if outcome.slot != nil || !requestLocks(request, outcome) {
+            outcome.forEachOutstanding { number in
+                if downgrade { pointee.counters.downgrades.increment() } else { pointee.counters.flushes.increment() }
+                _ = requestLock(number, request, by: outcome)
+            }
         }
         releaseOutcome(outcome)
     }
