@@ -76,7 +76,7 @@ void
 measure_patterns(unsigned rounds)
 {
     (void) rounds;
-    measure("patterns", 16, 1000000, 100);
+    measure("patterns", 16, 4000000, 100);
 }
 
 void

@@ -30,10 +30,23 @@ struct DescriptorStatistics: Equatable {
 
 struct DescriptorTable {
     struct Slot {
+        /// The descriptor's address; or, with bit 0 set, twice the next free number (0: there is none); 0: the number was never used.
+        private var link: UInt = 0
+
+        init() {}
+
         /// nil: the number is free.
-        var descriptor: DescriptorPointer?
-        /// The next free number, or 0.
-        var nextFree: UInt32 = 0
+        @inline(__always)
+        var descriptor: DescriptorPointer? {
+            get { link & 1 == 0 ? DescriptorPointer(bitPattern: link) : nil }
+            set { link = UInt(bitPattern: newValue) }
+        }
+
+        /// Of a free number. 0: none.
+        var nextFree: UInt32 {
+            get { link & 1 == 0 ? 0 : UInt32(truncatingIfNeeded: link &>> 1) }
+            set { link = UInt(newValue) &<< 1 | 1 }
+        }
     }
 
     typealias Chunk = UnsafeMutablePointer<Slot>
@@ -152,19 +165,20 @@ struct DescriptorTable {
 
     /// The number of the descriptor with this content, with a reference taken; made if there is none.
     /// nil: memory is exhausted, or all numbers are in use.
-    func intern(_ state: ScratchState) -> UInt32? { intern(state.content, .fails) }
+    func intern(_ state: ScratchState) -> UInt32? { intern(state, .fails) }
 
     func internWaiting(_ state: ScratchState) -> UInt32 {
-        guard let number = intern(state.content, .waits) else {
+        guard let number = intern(state, .waits) else {
             preconditionFailure("2^31 descriptors")
         }
         return number
     }
 
-    private func intern(_ content: PageContent, _ exhaustion: Memory.Exhaustion) -> UInt32? {
+    private func intern(_ state: ScratchState, _ exhaustion: Memory.Exhaustion) -> UInt32? {
         // One state, one word: what fits a word is never interned.
-        assert(!content.fitsWord)
-        assert(content.violation() == nil)
+        assert(!state.content.fitsWord)
+        assert(state.content.violation() == nil)
+        let content = state.encoded
         core.pointee.statistics.lookups += 1
         switch core.pointee.tree.search(content) {
         case .found(let pointer):
@@ -212,7 +226,6 @@ struct DescriptorTable {
         core.pointee.tree.remove(pointer)
         let number = pointer.pointee.number
         let slot = slot(number)
-        slot.pointee.descriptor = nil
         slot.pointee.nextFree = core.pointee.firstFree
         core.pointee.firstFree = number
         Memory.free(pointer.pointee.edges)
@@ -285,6 +298,5 @@ struct DescriptorTable {
             core.pointee.numbersUsed = number
         }
         slot.pointee.descriptor = descriptor
-        slot.pointee.nextFree = 0
     }
 }

@@ -111,6 +111,42 @@ extension PageContent {
     }
 }
 
+extension EncodedContent {
+    /// P2, S1, S2, and that the form is the smaller one.
+    func violation() -> StaticString? {
+        var previous = noClient, count = 0
+        var broken: StaticString?
+        forEachAccess { client, access in
+            if previous != noClient && previous >= client || access == .none { broken = "S2 access entries" }
+            previous = client
+            count += 1
+        }
+        if broken != nil { return broken }
+        let words = count == 0 ? 0 : previous / EncodedContent.clientsPerWord + 1
+        let isDense = count > 0 && Int(words) * 8 <= count * MemoryLayout<PackedEntry>.stride
+        if isDense != traits.isDense || units != (isDense ? words : UInt32(count)) { return "S2 form of the access set" }
+        for index in 0..<pendingCount {
+            if index > 0 && pendingErrors[index - 1].client >= pendingErrors[index].client || pendingErrors[index].code == 0 {
+                return "S2 pending errors"
+            }
+        }
+        for index in 0..<queueCount {
+            for other in 0..<index where waiter(at: index).client == waiter(at: other).client { return "P2 waits twice" }
+        }
+        if traits.hasRest != (error != 0 || queueCount != 0 || pendingCount != 0) { return "S2 rest" }
+        return isInvalid && error == 0 ? "S1 invalid without an error" : nil
+    }
+
+    /// As of `PageContent`.
+    var fitsWord: Bool {
+        let limit = WordLayout.clients
+        var fits = pendingCount == 0 && WordError.field(error) != nil && !(error != 0 ? isWriteLocked : isInvalid)
+        forEachAccess { client, _ in if client >= limit { fits = false } }
+        for index in 0..<queueCount where queueEntries[index].client >= limit { fits = false }
+        return fits
+    }
+}
+
 extension ScratchState {
     func violation() -> StaticString? {
         let content = content

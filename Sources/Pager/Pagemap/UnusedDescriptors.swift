@@ -4,7 +4,8 @@
 // descriptor; were it freed at once, every page would make the same ones anew, and the edges that lead to them would be stale each time.
 //
 // Guarantees:
-//   - At most `limit` descriptors and `byteLimit` bytes are kept, whatever happens: the one that was listed first goes first.
+//   - At most `limit` descriptors and `byteLimit` bytes of them (their edges apart) are kept, whatever happens: the one that was listed first
+//     goes first.
 //   - One that is used again stays listed; it counts against the limits until its turn comes, and is listed again when it is next
 //     unused. So what goes in a circle costs nothing.
 //   - `freeUnused` frees all of them.
@@ -17,10 +18,10 @@ struct UnusedDescriptors {
     private let limit: Int
     private var first = 0
     private(set) var count = 0
-    /// Of the descriptors that are listed, as if each had edges.
+    /// Of the descriptors that are listed, without their edges.
     fileprivate var listedBytes = 0
 
-    static let byteLimit = 64 << 10
+    static let byteLimit = 16 << 10
 
     /// nil: memory is exhausted.
     init?(_ limit: Int) {
@@ -76,9 +77,7 @@ extension DescriptorTable {
         pointer.pointee.isListed = true
     }
 
-    private static func listedBytes(_ pointer: DescriptorPointer) -> Int {
-        Descriptor(pointer: pointer).bytes + MemoryLayout<DescriptorEdges>.stride
-    }
+    private static func listedBytes(_ pointer: DescriptorPointer) -> Int { Descriptor(pointer: pointer).bytes }
 
     private func unlistFirst() {
         let pointer = descriptor(core.pointee.unused.removeFirst()).pointer

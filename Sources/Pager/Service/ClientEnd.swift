@@ -90,10 +90,23 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     @inline(never)
     private func forget(_ number: ClientNumber, _ page: UInt64, _ slot: WordPointer, _ quick: inout ForgetMove) {
         let word = Word(loaded: slot.pointee.load(ordering: .sequentiallyConsistent))
-        if word == .untouched || quick.learn(word, context()) { return }
+        if word == .untouched || quick.learn(word, context()) || word.isDescriptor && !isNamed(number, slot) { return }
         if word.raw == quick.from && slot.pointee.compareExchange(
             expected: word.raw, desired: quick.to, ordering: .acquiringAndReleasing).exchanged { return }
         perform(page, transition(page, .clientGone(number), context()))
+    }
+
+    /// Whether the descriptor that the page is in has the client anywhere. (A page that has left it since is looked at all the same.)
+    @inline(never)
+    private func isNamed(_ number: ClientNumber, _ slot: WordPointer) -> Bool {
+        pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
+        let word = Word(loaded: slot.pointee.load(ordering: .sequentiallyConsistent))
+        if !word.isDescriptor { return true }
+        let content = pointee.descriptors.descriptor(word.descriptor).content
+        if content.access(of: number) != .none || content.pendingError(of: number) != 0 { return true }
+        for index in 0..<content.queueCount where content.waiter(at: index).client == number { return true }
+        return false
     }
 
     /// A page was given to a client that may have gone meanwhile, too late for its end to find the page.

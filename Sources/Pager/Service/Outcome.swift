@@ -77,10 +77,8 @@ struct Outcome {
     /// Calls the body for each client that is outstanding: a lock request goes to it.
     func forEachOutstanding(_ body: (ClientNumber) -> Void) {
         if let descriptor {
-            let content = Descriptor(pointer: descriptor).content
-            for index in 0..<content.accessCount {
-                let entry = content.accessEntry(at: index)
-                if entry.access == .revoking || entry.access == .write { body(entry.client) }
+            Descriptor(pointer: descriptor).content.forEachAccess { client, access in
+                if access == .revoking || access == .write { body(client) }
             }
             return
         }

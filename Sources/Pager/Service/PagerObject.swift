@@ -125,7 +125,7 @@ extension PagerObject {
         let listing: UnsafeMutablePointer<WorkList.Entry>
 
         static func create() -> Parts? {
-            let monitor = Monitor.create(), map = PageMap.create(), descriptors = DescriptorTable.create(keeping: 192)
+            let monitor = Monitor.create(), map = PageMap.create(), descriptors = DescriptorTable.create(keeping: 96)
             let clients = ClientTable.create(), strayWord = Memory.allocate(Atomic<UInt32>.self, 1)
             let locked = Memory.allocate(LockedState.self, 1), listing = Memory.allocate(WorkList.Entry.self, 1)
             if let monitor, let map, let descriptors, let clients, let strayWord, let locked, let listing {
