@@ -14,8 +14,8 @@ let includePaths: [CSetting] = headers.map { .headerSearchPath("../../\($0)") } 
 let package = Package(
     name: "libpager",
     targets: [
-        // hooks.c, send.c and server.c are the C library's: they need MIG's output, or define what a translator does.
-        .target(name: "CPlatform", path: "Sources/CPlatform", exclude: ["hooks.c", "send.c", "server.c", "mig"],
+        // hooks.c, libports.c, send.c and server.c are the C library's: they need MIG's output, libports, or define what a translator does.
+        .target(name: "CPlatform", path: "Sources/CPlatform", exclude: ["freestanding", "hooks.c", "libports.c", "send.c", "server.c", "mig"],
                 cSettings: includePaths),
         .target(name: "Pager", dependencies: ["CPlatform"], path: "Sources/Pager",
                 exclude: ["CMakeLists.txt", "exports.txt"], swiftSettings: importerPaths),

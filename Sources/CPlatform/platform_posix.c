@@ -19,6 +19,17 @@
 #include <time.h>
 #include <unistd.h>
 
+const int platform_EIO = EIO;
+const int platform_ENOSPC = ENOSPC;
+const int platform_EDQUOT = EDQUOT;
+const int platform_ENOMEM = ENOMEM;
+const int platform_EINVAL = EINVAL;
+const int platform_EOPNOTSUPP = EOPNOTSUPP;
+const int platform_EBUSY = EBUSY;
+const int platform_EDEADLK = EDEADLK;
+const int platform_EFAULT = EFAULT;
+const int platform_EACCES = EACCES;
+
 /* Memory.  */
 
 enum { block_alignment = 16, retry_ms = 10 };

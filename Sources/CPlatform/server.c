@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include <mach/mach4.h>
+
 #include "engine.h"
 /* Declares the routines a second time: the compiler compares.  */
 #include "memory_object_S.h"
@@ -72,10 +74,16 @@ pager_finish_message(mach_msg_header_t *message, mach_msg_header_t *reply, int s
         mach_port_deallocate(mach_task_self(), message->msgh_remote_port);
 }
 
-mach_port_t
-pager_message_port(const mach_msg_header_t *message)
+mach_msg_id_t
+pager_message_id(const mach_msg_header_t *message)
 {
-    return message->msgh_local_port;
+    return message->msgh_id;
+}
+
+mach_port_seqno_t
+pager_message_number(const mach_msg_header_t *message)
+{
+    return message->msgh_seqno;
 }
 
 int
@@ -212,10 +220,4 @@ void
 pager_drop_receive_right(mach_port_t name)
 {
     mach_port_mod_refs(mach_task_self(), name, MACH_PORT_RIGHT_RECEIVE, -1);
-}
-
-mach_port_t
-pager_port_of(void *port_info)
-{
-    return ((struct port_info *) port_info)->port_right;
 }

@@ -1,6 +1,5 @@
 /* message_tools.c: mach_msg_destroy and the server loop. They use Mach's calls only. */
 
-#include <hostmach.h>
 #include <mach.h>
 
 #include <stdbool.h>

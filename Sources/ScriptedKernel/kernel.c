@@ -87,9 +87,28 @@ static void destroy_held(struct sk_object *object)
     pthread_mutex_unlock(&object->lock);
     while (held != NULL) {
         struct sk_held *next = held->next;
+        if (MACH_PORT_VALID(held->reply))
+            mach_port_deallocate(mach_task_self(), held->reply);
+        held->reply = MACH_PORT_NULL;
         sk_held_destroy(object, held);
         held = next;
     }
+}
+
+/* In the kernel's task: what the object holds.  (It goes with the task; but where tasks are make-believe, it must go first.) */
+static void destroy_rights(struct sk_object *object)
+{
+    destroy_held(object);
+    pthread_mutex_lock(&object->lock);
+    mach_port_t control = object->control, name = object->name, pager = object->pager;
+    object->control = object->name = object->pager = MACH_PORT_NULL;
+    pthread_mutex_unlock(&object->lock);
+    if (control != MACH_PORT_NULL)
+        mach_port_mod_refs(mach_task_self(), control, MACH_PORT_RIGHT_RECEIVE, -1);
+    if (name != MACH_PORT_NULL)
+        mach_port_mod_refs(mach_task_self(), name, MACH_PORT_RIGHT_RECEIVE, -1);
+    if (pager != MACH_PORT_NULL)
+        mach_port_deallocate(mach_task_self(), pager);
 }
 
 void sk_kernel_kill(sk_kernel *kernel)
@@ -113,12 +132,10 @@ void sk_kernel_kill(sk_kernel *kernel)
         pthread_cond_wait(&kernel->changed, &kernel->lock);
     pthread_mutex_unlock(&kernel->lock);
     stop_handlers(kernel);
-    for (struct sk_object *object = kernel->objects; object != NULL; object = object->next) {
-        destroy_held(object);
-        pthread_mutex_lock(&object->lock);
-        object->control = object->name = object->pager = MACH_PORT_NULL;
-        pthread_mutex_unlock(&object->lock);
-    }
+    hostmach_task_t previous = hostmach_task_enter(kernel->task);
+    for (struct sk_object *object = kernel->objects; object != NULL; object = object->next)
+        destroy_rights(object);
+    hostmach_task_enter(previous);
     hostmach_task_destroy(kernel->task);
 
     pthread_mutex_lock(&kernel->lock);

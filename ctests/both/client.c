@@ -1,29 +1,12 @@
 #include "client.h"
 
-#include <signal.h>
 #include <stdio.h>
 
 #include <mach/memory_object_user.h>
 
-#include "land.h"
-
-/* The mapping kernel's inside, for what no program may do: to push out one page of its choice, and to see that a fault has been
-   told.  */
-#include "internal.h"
+#include "mapped.h"
 
 /* ---- The cast ---- */
-
-/* 0, or why not.  */
-static int map(struct client *client, mach_port_t port)
-{
-    mk_kernel *before = mk_enter(client->mapped);
-    vm_address_t address = 0;
-    kern_return_t kr = vm_map(mach_task_self(), &address, client->pages * vm_page_size, 0, TRUE, port, 0, FALSE, RW, VM_PROT_ALL,
-                              VM_INHERIT_NONE);
-    mk_enter(before);
-    client->memory = kr ? NULL : (volatile unsigned char *) address;
-    return kr;
-}
 
 static struct client *make(struct party *party, size_t pages)
 {
@@ -31,11 +14,11 @@ static struct client *make(struct party *party, size_t pages)
     assert_non_null(client);
     client->party = party;
     client->pages = pages;
-    if (scripted(party)) {
+    if (scripted(party) || party->mapped == mapped_kernels_max) {
         client->scripted = sk_kernel_create("client");
     } else {
-        client->mapped = mk_kernel_create("client", 0);
-        assert_non_null(client->mapped);
+        party->mapped++;
+        mapped_make(client);
     }
     return client;
 }
@@ -43,18 +26,18 @@ static struct client *make(struct party *party, size_t pages)
 struct client *client_of(struct party *party, mach_port_t port, size_t pages)
 {
     struct client *client = make(party, pages);
-    if (scripted(party))
+    if (client->scripted)
         client->object = sk_map(client->scripted, port);
     else
-        assert_int_equal(map(client, port), KERN_SUCCESS);
+        assert_int_equal(mapped_map(client, port), KERN_SUCCESS);
     return client;
 }
 
 int party_visit(struct party *party)
 {
     struct client *client = make(party, 1);
-    int error = scripted(party) ? sk_wait_ready(sk_map_async(client->scripted, party->world.port), 0)
-                                : map(client, party->world.port);
+    int error = client->scripted ? sk_wait_ready(sk_map_async(client->scripted, party->world.port), 0)
+                                 : mapped_map(client, party->world.port);
     client_free(client);
     return error;
 }
@@ -65,10 +48,12 @@ void client_free(struct client *client)
         assert_false(client->faults[i].used);
     if (client->object)
         assert_int_equal(sk_violations(client->object), 0);
-    if (client->scripted)
+    if (client->scripted) {
         sk_kernel_destroy(client->scripted);
-    if (client->mapped)
-        mk_kernel_destroy(client->mapped);
+    } else {
+        mapped_destroy(client);
+        client->party->mapped--;
+    }
     free(client);
 }
 
@@ -83,16 +68,11 @@ void party_open_with(struct party *party, void **state, int clients, size_t page
                      memory_object_copy_strategy_t strategy, boolean_t notify)
 {
     *party = (struct party) { .mode = *(enum mode *) *state };
-    if (!scripted(party)) {
-        int error = mk_start();
-        if (error != 0)
-            fprintf(stderr, "%s\n", mk_explain(error));
-        assert_int_equal(error, 0);
-        mk_set_error_hold(10000);       /* cases say themselves that they have seen an error */
-    }
+    if (!scripted(party))
+        assert_int_equal(mapped_start(), 0);
     world_open_with(&party->world, pages, may_cache, strategy, notify);
     if (!scripted(party))
-        catch_signals();
+        mapped_begin();
     while (party->count < clients)
         party_join(party);
 }
@@ -120,62 +100,20 @@ void party_close_ended(struct party *party)
     world_close_ended(&party->world);
 }
 
-/* ---- Mapped pages ---- */
-
-static memory address_of(struct client *client, size_t page) { return client->memory + page_offset(page); }
-
-/* The page as its kernel has it, when the kernel has sent what it has to send.  */
-static struct mk_page page_of(struct client *client, size_t page)
-{
-    struct mk_object *object;
-    mk_index index;
-    struct mk_page copy = { .state = MK_PAGE_ABSENT };
-    if (client->memory == NULL || client->dead || !mk_maps_lock_object((vm_address_t) address_of(client, page), &object, &index))
-        return copy;
-    object->uses++;
-    struct mk_page *found = mk_page_find(object, index);
-    while (object->operations != 0 || (found && found->busy)) {
-        mk_object_sleep(object);
-        found = mk_page_find(object, index);
-    }
-    if (found)
-        copy = *found;
-    object->uses--;
-    pthread_mutex_unlock(&object->lock);
-    mk_object_check_use(object);
-    return copy;
-}
-
-static struct mk_statistics figures_of(struct client *client)
-{
-    struct mk_statistics figures;
-    (void) page_of(client, 0);
-    mk_get_statistics(client->mapped, &figures);
-    return figures;
-}
-
-static int error_of_touch(struct client *client, size_t page, int signal_number)
-{
-    if (signal_number == 0)
-        return 0;
-    kern_return_t error = page_of(client, page).last_error;
-    return signal_number == SIGBUS && error != 0 ? error : -signal_number;
-}
-
 /* ---- Touching ---- */
 
 int try_read(struct client *client, size_t page, unsigned char *byte)
 {
     if (client->object)
         return kernel_read(client->object, page, byte);
-    return error_of_touch(client, page, touch_read(address_of(client, page), byte));
+    return mapped_error(client, page, mapped_touch(client->memory + page_offset(page), TOUCH_READ, byte));
 }
 
 int try_write(struct client *client, size_t page, unsigned char byte)
 {
     if (client->object)
         return kernel_write(client->object, page, byte);
-    return error_of_touch(client, page, touch_write(address_of(client, page), byte));
+    return mapped_error(client, page, mapped_touch(client->memory + page_offset(page), TOUCH_WRITE, &byte));
 }
 
 unsigned char byte_of(struct client *client, size_t page)
@@ -196,11 +134,11 @@ void rewrite(struct client *client, size_t page, unsigned char byte)
     }
 }
 
-static int run_fault(void *argument)
+int mapped_run_fault(void *argument)
 {
     struct fault *fault = argument;
     unsigned char byte;
-    return fault->access & VM_PROT_WRITE ? touch_claim(fault->where) : touch_read(fault->where, &byte);
+    return mapped_touch(fault->where, fault->access & VM_PROT_WRITE ? TOUCH_CLAIM : TOUCH_READ, &byte);
 }
 
 static struct fault *find_fault(struct client *client, size_t page)
@@ -218,12 +156,8 @@ static struct fault *begin_fault(struct client *client, size_t page, vm_prot_t a
     while (fault->used)
         fault++;
     assert_true(fault < client->faults + FAULTS);
-    uint64_t faults = figures_of(client).faults;
-    *fault = (struct fault) { .where = address_of(client, page), .access = access, .page = page, .used = 1 };
-    task_begin(&fault->task, run_fault, fault);
-    wait_kernel_faults(client->mapped, faults + 1);
-    /* The count rises while the object is locked; when nobody is sending any more, the message has gone.  */
-    (void) page_of(client, page);
+    *fault = (struct fault) { .where = client->memory + page_offset(page), .access = access, .page = page, .used = 1 };
+    mapped_begin_fault(client, fault);
     return fault;
 }
 
@@ -259,7 +193,7 @@ int end_ask(struct client *client, size_t page)
     assert_non_null(fault);
     int caught = task_end(&fault->task);
     fault->used = 0;
-    return error_of_touch(client, page, caught);
+    return mapped_error(client, page, caught);
 }
 
 void end_all(struct client *client)
@@ -287,13 +221,13 @@ struct wish {
 static bool has_come(void *argument)
 {
     struct wish *wish = argument;
-    struct mk_page page = page_of(wish->client, wish->page);
+    struct mapped_page page = mapped_page(wish->client, wish->page);
     switch (wish->want) {
-    case SK_WANT_PRESENT: return page.state == MK_PAGE_PRESENT;
-    case SK_WANT_ABSENT: return page.state == MK_PAGE_ABSENT;
-    case SK_WANT_READABLE: return page.state == MK_PAGE_PRESENT && !(page.lock & VM_PROT_READ);
-    case SK_WANT_WRITABLE: return page.state == MK_PAGE_PRESENT && !(page.lock & VM_PROT_WRITE);
-    default: return page.state != MK_PAGE_REQUESTED && !page.unlocking;
+    case SK_WANT_PRESENT: return page.state == SK_PAGE_PRESENT;
+    case SK_WANT_ABSENT: return page.state == SK_PAGE_ABSENT;
+    case SK_WANT_READABLE: return page.state == SK_PAGE_PRESENT && !(page.lock & VM_PROT_READ);
+    case SK_WANT_WRITABLE: return page.state == SK_PAGE_PRESENT && !(page.lock & VM_PROT_WRITE);
+    default: return page.state != SK_PAGE_REQUESTED && !page.unlocking;
     }
 }
 
@@ -315,31 +249,7 @@ int try_evict(struct client *client, size_t page)
 {
     if (client->object)
         return sk_evict(client->object, page_offset(page));
-    /* As cache.c does.  */
-    static const struct mk_lock how = {
-        .should_return = MEMORY_OBJECT_RETURN_ALL,
-        .flush = true,
-        .value = VM_PROT_NO_CHANGE,
-        .run_max = 1,
-    };
-    struct mk_object *object;
-    mk_index index;
-    /* A thread goes on before the kernel has done with the page that it waited for.  */
-    (void) page_of(client, page);
-    if (client->memory == NULL || !mk_maps_lock_object((vm_address_t) address_of(client, page), &object, &index))
-        return EINVAL;
-    struct mk_page *found = mk_page_find(object, index);
-    int error = found == NULL || found->state == MK_PAGE_ABSENT ? ENOENT
-              : found->state != MK_PAGE_PRESENT || found->busy || found->unlocking ? EBUSY
-              : !mk_begin(object) ? EINVAL : 0;
-    pthread_mutex_unlock(&object->lock);
-    if (error)
-        return error;
-    mk_lock_pages(object, index, index + 1, &how);
-    pthread_mutex_lock(&object->lock);
-    mk_end(object);
-    pthread_mutex_unlock(&object->lock);
-    return 0;
+    return mapped_evict(client, page);
 }
 
 void evict(struct client *client, size_t page) { assert_int_equal(try_evict(client, page), 0); }
@@ -350,8 +260,7 @@ void terminate(struct client *client)
         assert_int_equal(sk_terminate(client->object), 0);
         return;
     }
-    unmap(client->memory, client->pages);
-    client->memory = NULL;
+    mapped_unmap(client);
 }
 
 void come_back(struct client *client)
@@ -361,7 +270,7 @@ void come_back(struct client *client)
         assert_int_equal(sk_violations(client->object), 0);
         client->object = sk_map(client->scripted, port);
     } else {
-        assert_int_equal(map(client, port), KERN_SUCCESS);
+        assert_int_equal(mapped_map(client, port), KERN_SUCCESS);
     }
 }
 
@@ -370,7 +279,7 @@ void die(struct client *client)
     if (client->object)
         sk_kernel_kill(client->scripted);
     else
-        mk_kernel_kill(client->mapped);
+        mapped_kill(client);
     client->dead = 1;
 }
 
@@ -380,11 +289,7 @@ enum sk_page_state state_of(struct client *client, size_t page)
 {
     if (client->object)
         return sk_page_state(client->object, page_offset(page)).state;
-    switch (page_of(client, page).state) {
-    case MK_PAGE_ABSENT: return SK_PAGE_ABSENT;
-    case MK_PAGE_REQUESTED: return SK_PAGE_REQUESTED;
-    default: return SK_PAGE_PRESENT;
-    }
+    return mapped_page(client, page).state;
 }
 
 int is_writable(struct client *client, size_t page)
@@ -393,43 +298,43 @@ int is_writable(struct client *client, size_t page)
         struct sk_page_info info = sk_page_state(client->object, page_offset(page));
         return info.state == SK_PAGE_PRESENT && !(info.lock & VM_PROT_WRITE);
     }
-    struct mk_page info = page_of(client, page);
-    return info.state == MK_PAGE_PRESENT && !(info.lock & VM_PROT_WRITE);
+    struct mapped_page info = mapped_page(client, page);
+    return info.state == SK_PAGE_PRESENT && !(info.lock & VM_PROT_WRITE);
 }
 
 int is_dirty(struct client *client, size_t page)
 {
-    return client->object ? sk_page_state(client->object, page_offset(page)).dirty : page_of(client, page).dirty;
+    return client->object ? sk_page_state(client->object, page_offset(page)).dirty : mapped_page(client, page).dirty;
 }
 
 int is_precious(struct client *client, size_t page)
 {
-    return client->object ? sk_page_state(client->object, page_offset(page)).precious : page_of(client, page).precious;
+    return client->object ? sk_page_state(client->object, page_offset(page)).precious : mapped_page(client, page).precious;
 }
 
 unsigned resident(struct client *client)
 {
-    return client->object ? sk_resident(client->object) : (unsigned) figures_of(client).resident_pages;
+    return client->object ? sk_resident(client->object) : mapped_figures(client).resident;
 }
 
 unsigned supplies(struct client *client)
 {
-    return client->object ? sk_count(client->object, SK_DATA_SUPPLY) : (unsigned) figures_of(client).supplied_pages;
+    return client->object ? sk_count(client->object, SK_DATA_SUPPLY) : mapped_figures(client).supplied;
 }
 
 unsigned refusals(struct client *client)
 {
-    return client->object ? sk_count(client->object, SK_DATA_ERROR) : (unsigned) figures_of(client).refused_pages;
+    return client->object ? sk_count(client->object, SK_DATA_ERROR) : mapped_figures(client).refused;
 }
 
 unsigned locks(struct client *client)
 {
-    return client->object ? sk_count(client->object, SK_LOCK_REQUEST) : (unsigned) figures_of(client).lock_requests;
+    return client->object ? sk_count(client->object, SK_LOCK_REQUEST) : mapped_figures(client).locks;
 }
 
 unsigned returns(struct client *client)
 {
-    return client->object ? sk_count(client->object, SK_DATA_RETURN) : (unsigned) figures_of(client).returns;
+    return client->object ? sk_count(client->object, SK_DATA_RETURN) : mapped_figures(client).returns;
 }
 
 struct enough {
@@ -452,7 +357,7 @@ void wait_answers(struct client *client, unsigned count)
     }
     wait_for(has_locks, &enough);
     /* It counts when a request comes.  */
-    (void) page_of(client, 0);
+    (void) mapped_page(client, 0);
 }
 
 void attributes_of(struct client *client, boolean_t *may_cache, memory_object_copy_strategy_t *strategy)
@@ -461,7 +366,7 @@ void attributes_of(struct client *client, boolean_t *may_cache, memory_object_co
     if (client->object)
         sk_attributes(client->object, &ready, may_cache, strategy);
     else
-        assert_int_equal(mk_object_info((const void *) client->memory, may_cache, strategy), KERN_SUCCESS);
+        mapped_attributes(client, may_cache, strategy);
     assert_true(ready);
 }
 

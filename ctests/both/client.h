@@ -21,8 +21,6 @@
 
 #include "store.h"
 
-#include <mapping/mapping_kernel.h>
-
 enum mode { SCRIPTED, MAPPED };
 enum { RW = VM_PROT_READ | VM_PROT_WRITE };
 enum { FAULTS = 16, CLIENTS = 16 };
@@ -40,7 +38,7 @@ struct client {
     struct party *party;
     sk_kernel *scripted;
     sk_object *object;
-    mk_kernel *mapped;
+    struct mk_kernel *mapped;               /* or how else kernels that map are known (mapped.h) */
     volatile unsigned char *memory;         /* NULL: not mapped any more */
     size_t pages;
     int dead;
@@ -51,7 +49,7 @@ struct client {
 struct party {
     enum mode mode;
     struct world world;
-    int count;
+    int count, mapped;                      /* of them, those that map */
     struct client *clients[CLIENTS];
 };
 
@@ -204,8 +202,11 @@ static inline int run_ranged(void *argument)
     return ranged->flag;
 }
 
+/* Another platform has another list.  */
+#ifndef BOTH
 #define BOTH(test) \
     { .name = #test "_scripted", .test_func = test, .initial_state = (void *) &(enum mode) { SCRIPTED } }, \
     { .name = #test "_mapped", .test_func = test, .initial_state = (void *) &(enum mode) { MAPPED } }
+#endif
 
 #endif

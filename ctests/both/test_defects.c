@@ -7,7 +7,7 @@ static void test_get_error_beyond_the_map(void **state)
 {
     struct party p;
     party_open(&p, state, 0, 8, 0);
-    static const vm_address_t addresses[] = { 0, 4096 * 1024, (vm_address_t) 1 << 40, (vm_address_t) 1 << 63, -4096, -1 };
+    static const vm_address_t addresses[] = { 0, 4096 * 1024, (vm_address_t) (1ull << 40 | 1u << 30), (vm_address_t) (1ull << 63 | 1u << 31), -4096, -1 };
     struct client *object = NULL;
     for (int touched = 0; touched < 2; touched++) {
         for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++) {
@@ -36,7 +36,7 @@ static void test_flush_beyond_the_map(void **state)
     assert_int_equal(try_write(object, 7, 70), 0);
     uint64_t bytes = world_statistics(&p.world).map_bytes;
     static const struct { vm_address_t start; vm_size_t length; } ranges[] = {
-        { (vm_address_t) 1 << 20, 1 << 20 }, { (vm_address_t) 1 << 52, 5 }, { -4096, 4096 }, { -1, 1 }, { -4096, -1 },
+        { (vm_address_t) 1 << 20, 1 << 20 }, { (vm_address_t) (1ull << 52 | 1u << 31), 5 }, { -4096, 4096 }, { -1, 1 }, { -4096, -1 },
         { 1 << 20, -1 }, { 8 * 4096, 0 },
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {

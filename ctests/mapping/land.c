@@ -165,18 +165,6 @@ struct mk_statistics statistics(struct land *land, int index)
     return figures;
 }
 
-void wait_for(bool (*condition)(void *), void *argument)
-{
-    time_t end = time(NULL) + 30;
-    while (!condition(argument)) {
-        if (time(NULL) > end) {
-            fprintf(stderr, "test hangs: a condition does not come true\n");
-            abort();
-        }
-        sched_yield();
-    }
-}
-
 struct faults {
     mk_kernel *kernel;
     uint64_t faults;

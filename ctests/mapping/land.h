@@ -65,7 +65,5 @@ struct mk_statistics statistics(struct land *, int index);
 /* Wait until the kernel has taken so many faults, in all.  A hang ends the test.  */
 void wait_faults(struct land *, int index, uint64_t faults);
 void wait_kernel_faults(mk_kernel *, uint64_t faults);
-/* Wait until CONDITION(argument).  A hang ends the test.  */
-void wait_for(bool (*condition)(void *), void *argument);
 
 #endif

@@ -440,6 +440,18 @@ int kernel_write(sk_object *object, size_t page, unsigned char byte)
     return sk_write(object, page_offset(page), &byte, 1);
 }
 
+void wait_for(bool (*condition)(void *), void *argument)
+{
+    time_t end = time(NULL) + 30;
+    while (!condition(argument)) {
+        if (time(NULL) > end) {
+            fprintf(stderr, "test hangs: a condition does not come true\n");
+            abort();
+        }
+        sched_yield();
+    }
+}
+
 pthread_t spawn(void *(*function)(void *), void *argument)
 {
     pthread_t thread;

@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -130,6 +131,9 @@ unsigned char kernel_byte(sk_object *, size_t page);
 int kernel_read(sk_object *, size_t page, unsigned char *byte);
 int kernel_write(sk_object *, size_t page, unsigned char byte);
 vm_offset_t page_offset(size_t page);
+
+/* Wait until CONDITION(argument).  A hang ends the test.  */
+void wait_for(bool (*condition)(void *), void *argument);
 
 /* Run FUNCTION in a thread of its own; join.  */
 pthread_t spawn(void *(*function)(void *), void *argument);

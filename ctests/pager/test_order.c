@@ -220,8 +220,8 @@ static pthread_cond_t gate_changed = PTHREAD_COND_INITIALIZER;
 
 void *__real_ports_lookup_port(struct port_bucket *, mach_port_t, struct port_class *);
 void *__wrap_ports_lookup_port(struct port_bucket *, mach_port_t, struct port_class *);
-void __real_ports_destroy_right(void *);
-void __wrap_ports_destroy_right(void *);
+mach_port_t __real_ports_claim_right(void *);
+mach_port_t __wrap_ports_claim_right(void *);
 
 /* The worker that looks the watched port up first is slow.  */
 void *__wrap_ports_lookup_port(struct port_bucket *bucket, mach_port_t name, struct port_class *class)
@@ -239,7 +239,7 @@ void *__wrap_ports_lookup_port(struct port_bucket *bucket, mach_port_t name, str
 }
 
 /* Just before the right goes two more messages come, and are received by two workers.  */
-void __wrap_ports_destroy_right(void *port)
+mach_port_t __wrap_ports_claim_right(void *port)
 {
     struct cast *c = destroyed;
     if (c) {
@@ -257,7 +257,7 @@ void __wrap_ports_destroy_right(void *port)
         /* A chance for the second worker to wait for its turn.  */
         usleep(30000);
     }
-    __real_ports_destroy_right(port);
+    return __real_ports_claim_right(port);
 }
 
 /* A message whose predecessor found no port any more does not wait for its turn for ever: workers end, the pager goes.  */

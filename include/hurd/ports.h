@@ -45,7 +45,8 @@ typedef int error_t;
 /* Counts of references, both sorts in one word so that they change together.
    Private to the library.  */
 typedef struct {
-    unsigned long long counts;  /* low half: hard, high half: weak */
+    /* Low half: hard, high half: weak.  Aligned also where 64-bit numbers are not, so that the processor changes both at once.  */
+    unsigned long long counts __attribute__((aligned(8)));
 } ports_refcounts_t;
 
 /* The head of every port.  Users embed it at the start of their own structure and read

@@ -37,7 +37,7 @@ void pager_set_shutdown_patience(struct pager *pager, unsigned int milliseconds)
    are done first; what waits in the ports stays there.  Not from a callback.  */
 void pager_stop_workers(struct pager_requests *requests);
 
-/* Counters of one pager since its creation.  */
+/* Counters of one pager since its creation.  (What is counted wraps at the size of the machine's word.)  */
 struct pager_statistics {
     uint64_t messages;              /* received for this pager */
     uint64_t page_ins;              /* calls of pager_read_page */

@@ -92,8 +92,9 @@ int pager_serve_notification(mach_msg_header_t *message, mach_msg_header_t *repl
 /* What the server said in REPLY; 0: well.  */
 kern_return_t pager_reply_code(const mach_msg_header_t *reply);
 void pager_finish_message(mach_msg_header_t *message, mach_msg_header_t *reply, int served);
-/* The port that MESSAGE came to.  */
-mach_port_t pager_message_port(const mach_msg_header_t *message);
+/* MESSAGE's id and its sequence number.  (Where a message's fields lie the engine does not know.)  */
+mach_msg_id_t pager_message_id(const mach_msg_header_t *message);
+mach_port_seqno_t pager_message_number(const mach_msg_header_t *message);
 /* 1: MESSAGE is a dead-name notification, *NAME gets the name; -1: it looks like one, but the name is not dead; 0: neither.  */
 int pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name);
 
@@ -135,6 +136,32 @@ kern_return_t pager_reserve_name(mach_port_t name);
 /* Give up one user reference of the receive right NAME.  */
 void pager_drop_receive_right(mach_port_t name);
 
+/* ---- libports (libports.c) ----
+
+   The engine's object file knows nothing of the layout of libports' structures, so that it fits any system's.  */
+
+/* This task's name for itself; the caller gets no reference.  */
+mach_port_t pager_own_task(void);
+
+/* The bytes that libports has for itself at the head of a port, rounded up to 16.  */
+extern const size_t pager_port_head_bytes;
+/* The name of the port's receive right; MACH_PORT_NULL once it is gone.  */
 mach_port_t pager_port_of(void *port_info);
+mach_port_t pager_bucket_port_set(const struct port_bucket *bucket);
+/* From now on messages come for the port that ports_create_port_noinstall made.  */
+kern_return_t pager_install_port(void *port_info, const struct port_bucket *bucket);
+/* Destroy the receive right, if it is still there; the reference that it held is dropped.  */
+void pager_destroy_right(void *port_info);
+
+/* The port of BUCKET and CLASS that MESSAGE came to, with one more hard reference, or NULL.  */
+void *pager_message_object(struct port_bucket *bucket, struct port_class *class, const mach_msg_header_t *message);
+/* The name of the port that MESSAGE came to; MACH_PORT_NULL: it is neither a pager's nor one that we made ourselves.  */
+mach_port_t pager_message_port(const mach_msg_header_t *message);
+
+/* A message that is being served, for libports' inhibitions.  */
+struct pager_call { uint64_t opaque[10]; };
+/* MESSAGE to PORT begins to be served by this thread; waits while that is inhibited.  Not 0: PORT has no receive right any more.  */
+int pager_begin_call(void *port, const mach_msg_header_t *message, struct pager_call *call);
+void pager_end_call(void *port, struct pager_call *call);
 
 #endif

@@ -6,7 +6,6 @@
 #ifndef LIBPAGER_PLATFORM_H
 #define LIBPAGER_PLATFORM_H
 
-#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,19 +13,9 @@
 extern "C" {
 #endif
 
-/* The error codes that the engine names (Swift sees no errno macros without a libc module).  */
-enum {
-    platform_EIO = EIO,
-    platform_ENOSPC = ENOSPC,
-    platform_EDQUOT = EDQUOT,
-    platform_ENOMEM = ENOMEM,
-    platform_EINVAL = EINVAL,
-    platform_EOPNOTSUPP = EOPNOTSUPP,
-    platform_EBUSY = EBUSY,
-    platform_EDEADLK = EDEADLK,
-    platform_EFAULT = EFAULT,
-    platform_EACCES = EACCES,
-};
+/* The error codes that the engine names, of the system that it is linked for: the engine's object file knows no numbers.  */
+extern const int platform_EIO, platform_ENOSPC, platform_EDQUOT, platform_ENOMEM, platform_EINVAL, platform_EOPNOTSUPP,
+    platform_EBUSY, platform_EDEADLK, platform_EFAULT, platform_EACCES;
 
 /* Memory.  `size` in bytes; the block is zeroed and aligned to 16 bytes.
    Returns NULL when memory is exhausted (or when a test says so, see below).  */

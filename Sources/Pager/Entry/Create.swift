@@ -36,7 +36,7 @@ private func create(_ user: OpaquePointer?, _ userSize: Int?, _ bucket: UnsafeMu
     PagerObject.initialize(port, parts, user: data, mayCache: mayCache,
                            copyStrategy: copyStrategy, notify: notify != 0)
     // Now that it is whole, messages may come.
-    if mach_port_move_member(mach_task_self(), pager_port_of(port), bucket.pointee.portset) != 0 {
+    if pager_install_port(port, bucket) != 0 {
         // The translator never had it, so it is not told of its end.
         PagerObject.of(port: port).finalize()
         PagerObject.of(port: port).pointee.isInitialized = false

@@ -2,18 +2,18 @@
 
 import CPlatform
 
-/// Error codes of this system. (On the Hurd they are not small numbers.)
+/// Error codes of the system that the object is linked for. (On the Hurd they are not small numbers.)
 enum Errno {
-    static var io: Int32 { Int32(truncatingIfNeeded: platform_EIO) }
-    static var noSpace: Int32 { Int32(truncatingIfNeeded: platform_ENOSPC) }
-    static var quota: Int32 { Int32(truncatingIfNeeded: platform_EDQUOT) }
-    static var noMemory: Int32 { Int32(truncatingIfNeeded: platform_ENOMEM) }
-    static var invalid: Int32 { Int32(truncatingIfNeeded: platform_EINVAL) }
-    static var busy: Int32 { Int32(truncatingIfNeeded: platform_EBUSY) }
-    static var deadlock: Int32 { Int32(truncatingIfNeeded: platform_EDEADLK) }
-    static var fault: Int32 { Int32(truncatingIfNeeded: platform_EFAULT) }
-    static var access: Int32 { Int32(truncatingIfNeeded: platform_EACCES) }
-    static var notSupported: Int32 { Int32(truncatingIfNeeded: platform_EOPNOTSUPP) }
+    static var io: Int32 { platform_EIO }
+    static var noSpace: Int32 { platform_ENOSPC }
+    static var quota: Int32 { platform_EDQUOT }
+    static var noMemory: Int32 { platform_ENOMEM }
+    static var invalid: Int32 { platform_EINVAL }
+    static var busy: Int32 { platform_EBUSY }
+    static var deadlock: Int32 { platform_EDEADLK }
+    static var fault: Int32 { platform_EFAULT }
+    static var access: Int32 { platform_EACCES }
+    static var notSupported: Int32 { platform_EOPNOTSUPP }
 }
 
 enum WordError {

@@ -19,7 +19,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             let (offset, overflow) = start.addingReportingOverflow(vm_offset_t(done))
             if overflow { return (done, Errno.invalid) }
             let within = offset & (vm_offset_t(pageSize) - 1)
-            let piece = min(size - done, UInt(windowBytes - within))
+            // A window never goes beyond the end of the offsets (0: all of them lie ahead).
+            let ahead = 0 &- UInt(offset), window = UInt(windowBytes - within)
+            let piece = min(size - done, ahead == 0 ? window : min(window, ahead))
             let (copied, code) = copyWindow(object, offset - within, within, other + Int(bitPattern: done), piece, write)
             done += copied
             if code != 0 { return (done, code) }

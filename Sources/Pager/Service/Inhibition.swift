@@ -17,6 +17,8 @@ extension UnsafeMutablePointer where Pointee == Pool {
 
     private static var firstMarker: mach_msg_id_t { 0x7067_0000 }
     private static var rounds: Int32 { 0x1_0000 }
+    /// More than there are workers, or than a queue takes.
+    private static var stopMarkers: Int { 200 }
 
     /// Not the lock's holder: sending may wait.
     func sendMarker() {
@@ -34,7 +36,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
     func takeMarker(_ worker: UnsafeMutablePointer<Worker>,
                     _ message: UnsafeMutablePointer<mach_msg_header_t>) -> Bool {
         if pager_message_port(message) != pointee.port { return false }
-        obey(worker, message.pointee.msgh_id)
+        obey(worker, pager_message_id(message))
         return true
     }
 
@@ -148,9 +150,9 @@ extension Pool {
         let pool = Memory.allocate(Pool.self, 1), locked = Memory.allocate(PoolState.self, 1)
         let monitor = Monitor.create()
         var port: mach_port_t = 0
-        if let pool, let locked, let monitor, pager_make_marker_port(bucket.pointee.portset, &port) == 0 {
+        if let pool, let locked, let monitor, pager_make_marker_port(pager_bucket_port_set(bucket), &port) == 0 {
             locked.initialize(to: PoolState())
-            pool.initialize(to: Pool(bucket: bucket, portSet: bucket.pointee.portset, monitor: monitor, port: port,
+            pool.initialize(to: Pool(bucket: bucket, portSet: pager_bucket_port_set(bucket), monitor: monitor, port: port,
                                      locked: locked))
             return pool
         }
@@ -184,9 +186,11 @@ extension UnsafeMutablePointer where Pointee == Pool {
         pointee.isStopping.store(1, ordering: .releasing)
         pointee.monitor.wakeAll()
         while locked.pointee.threads > 0 {
-            // Wakes one that receives; one that is in a callback ends when it comes back.
+            // Wakes those that receive; one that is in a callback ends when it comes back. Many at once: where the bucket has other
+            // workers as well, a message may go to whoever came last to receive (GNU Mach's way), and he is soon back.
             pointee.monitor.unlock()
-            _ = pager_try_send_marker(pointee.port, PoolPointer.firstMarker)
+            var sent = 0
+            while sent < PoolPointer.stopMarkers && pager_try_send_marker(pointee.port, PoolPointer.firstMarker) == 0 { sent += 1 }
             pointee.monitor.lock()
             if locked.pointee.threads > 0 { _ = pointee.monitor.wait(20) }
         }

@@ -77,8 +77,8 @@ struct Outcome {
     /// Calls the body for each client that is outstanding: a lock request goes to it.
     func forEachOutstanding(_ body: (ClientNumber) -> Void) {
         if let descriptor {
-            Descriptor(pointer: descriptor).content.forEachAccess { client, access in
-                if access == .revoking || access == .write { body(client) }
+            Descriptor(pointer: descriptor).content.forEachAccess { holder, held in
+                if held == .revoking || held == .write { body(holder) }
             }
             return
         }

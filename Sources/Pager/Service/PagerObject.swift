@@ -1,6 +1,6 @@
 // One memory object: what the library knows of it, and how it begins and ends.
 //
-// A `struct pager` of the C interface is a port of libports; behind its `struct port_info` lies this `PagerObject`, and behind
+// A `struct pager` of the C interface is a port of libports; behind its `struct port_info`, of which only C knows the size, lies this `PagerObject`, and behind
 // that the translator's data of `pager_create_alloc`.
 //
 // Who may touch what:
@@ -101,7 +101,7 @@ typealias PagerPointer = UnsafeMutablePointer<PagerObject>
 
 extension PagerObject {
     /// Where the `PagerObject` lies behind the port, in bytes.
-    static var offset: Int { (MemoryLayout<port_info>.size + 15) & ~15 }
+    static var offset: Int { pager_port_head_bytes }
     /// Where the translator's data of pager_create_alloc lies.
     static var userOffset: Int { (offset + MemoryLayout<PagerObject>.size + 15) & ~15 }
 

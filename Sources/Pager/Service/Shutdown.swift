@@ -33,7 +33,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
         // Whoever waits for a client's answer must not wait any longer: none can come.
         endAllClients()
-        ports_destroy_right(pointee.port)
+        pager_destroy_right(pointee.port)
         pointee.monitor.lock()
         pointee.closing.store(2, ordering: .sequentiallyConsistent)
         pointee.monitor.wakeAll()

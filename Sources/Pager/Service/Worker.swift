@@ -129,16 +129,15 @@ extension UnsafeMutablePointer where Pointee == Worker {
             return
         }
         guard let target = lookUp(message) else { return }
-        if target.awaitTurn(UInt32(message.pointee.msgh_seqno), pager_message_port(message)) {
-            target.passTurn(UInt32(message.pointee.msgh_seqno))
+        if target.awaitTurn(pager_message_number(message), pager_message_port(message)) {
+            target.passTurn(pager_message_number(message))
         }
         target.refuse(.badLength, 0, UInt64(needed))
         ports_port_deref(target.pointee.port)
     }
 
     private func lookUp(_ message: UnsafeMutablePointer<mach_msg_header_t>) -> PagerPointer? {
-        guard let port = ports_lookup_port(pointee.pool.pointee.bucket, pager_message_port(message),
-                                           PagerClass.existing) else { return nil }
+        guard let port = pager_message_object(pointee.pool.pointee.bucket, PagerClass.existing, message) else { return nil }
         return PagerObject.of(port: port)
     }
 
@@ -150,10 +149,10 @@ extension UnsafeMutablePointer where Pointee == Worker {
             pager_finish_message(message, reply, served)
             return
         }
-        var call = rpc_info()
-        let began = ports_begin_rpc(target.pointee.port, message.pointee.msgh_id, &call)
+        var call = pager_call()
+        let began = pager_begin_call(target.pointee.port, message, &call)
         pointee.target = target
-        pointee.turnNumber = UInt32(message.pointee.msgh_seqno)
+        pointee.turnNumber = pager_message_number(message)
         pointee.hasTurn = target.awaitTurn(pointee.turnNumber, pager_message_port(message))
         target.pointee.counters.messages.increment()
 
@@ -163,7 +162,7 @@ extension UnsafeMutablePointer where Pointee == Worker {
             deliver(message, reply, target)
         }
         passTurn()
-        if began == 0 { ports_end_rpc(target.pointee.port, &call) }
+        if began == 0 { pager_end_call(target.pointee.port, &call) }
         pointee.target = nil
         ports_port_deref(target.pointee.port)
     }
@@ -171,7 +170,7 @@ extension UnsafeMutablePointer where Pointee == Worker {
     /// The message to its routine. It is the message's turn.
     private func deliver(_ message: UnsafeMutablePointer<mach_msg_header_t>,
                          _ reply: UnsafeMutablePointer<mach_msg_header_t>, _ target: PagerPointer) {
-        let identifier = UInt64(UInt32(bitPattern: message.pointee.msgh_id))
+        let identifier = UInt64(UInt32(bitPattern: pager_message_id(message)))
         var deadName: mach_port_t = 0
         switch pager_is_dead_name(message, &deadName) {
         case 1:
