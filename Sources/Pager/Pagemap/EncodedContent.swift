@@ -83,7 +83,7 @@ struct EncodedContent {
         for index in 0..<units {
             var left = words[Int(index)]
             while left != 0 {
-                let place = UInt64(truncatingIfNeeded: left.trailingZeroBitCount) & ~1
+                let place = widen(left.trailingZeroBitCount) & ~1
                 let access = Access(rawValue: UInt8(truncatingIfNeeded: (left &>> place) & 3)).unsafelyUnwrapped
                 body(index &* EncodedContent.clientsPerWord &+ UInt32(truncatingIfNeeded: place &>> 1), access)
                 left &= ~(3 &<< place)
@@ -95,7 +95,7 @@ struct EncodedContent {
         if traits.isDense {
             let word = client / EncodedContent.clientsPerWord
             if word >= units { return .none }
-            let place = UInt64(truncatingIfNeeded: 2 &* (client % EncodedContent.clientsPerWord))
+            let place = widen(2 &* (client % EncodedContent.clientsPerWord))
             return Access(rawValue: UInt8(truncatingIfNeeded: (words[Int(word)] &>> place) & 3)).unsafelyUnwrapped
         }
         var found = Access.none
@@ -177,8 +177,8 @@ extension ScratchState {
             storage.map.update(repeating: 0, count: Int(words))
             for index in 0..<count {
                 let entry = storage.access[index]
-                let place = UInt64(truncatingIfNeeded: 2 &* (entry.client % EncodedContent.clientsPerWord))
-                storage.map[Int(entry.client / EncodedContent.clientsPerWord)] |= UInt64(truncatingIfNeeded: entry.access.rawValue) &<< place
+                let place = widen(2 &* (entry.client % EncodedContent.clientsPerWord))
+                storage.map[Int(entry.client / EncodedContent.clientsPerWord)] |= widen(UInt32(entry.access.rawValue)) &<< place
             }
         }
         return EncodedContent(

@@ -21,7 +21,7 @@ struct UnusedDescriptors {
     /// Of the descriptors that are listed, without their edges.
     fileprivate var listedBytes = 0
 
-    static let byteLimit = 16 << 10
+    static let byteLimit = 16_384
 
     /// nil: memory is exhausted.
     init?(_ limit: Int) {

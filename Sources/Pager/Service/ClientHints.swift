@@ -11,8 +11,9 @@ struct ClientHints {
     /// Two places for each hash, one beside the other; 0: none, else the client's number.
     let numbers: UnsafeMutablePointer<Atomic<UInt32>>
 
+    // Twice two to the power of the bits.
     private static let hashBits: UInt32 = 7
-    private static let count = 2 << Int(hashBits)
+    private static let count = 256
 
     /// nil: memory is exhausted.
     static func create() -> ClientHints? {
