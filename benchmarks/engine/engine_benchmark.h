@@ -117,5 +117,7 @@ void measure_termination(unsigned rounds);
 void measure_threads(unsigned rounds);
 
 double now_ns(void);
+/* That the calling thread has used, so that a busy machine counts less.  */
+double processor_ns(void);
 
 #endif

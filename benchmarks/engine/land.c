@@ -26,12 +26,24 @@ expect_nothing_refused(const struct land *land)
     expect("refused messages", statistics.refused, 0);
 }
 
+static double
+time_of(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double) now.tv_sec * 1e9 + (double) now.tv_nsec;
+}
+
 double
 now_ns(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double) now.tv_sec * 1e9 + (double) now.tv_nsec;
+    return time_of(CLOCK_MONOTONIC);
+}
+
+double
+processor_ns(void)
+{
+    return time_of(CLOCK_THREAD_CPUTIME_ID);
 }
 
 static mach_port_t

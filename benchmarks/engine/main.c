@@ -1,7 +1,8 @@
 /* benchmark_engine [-p PAGES] [-r ROUNDS] OPERATION...     (no operation: all)
    benchmark_engine -l                                      lists them
 
-   For an operation measured by the piece a line: name, operations a round, nanoseconds of one: median and quartiles of the rounds.
+   For an operation measured by the piece a line: name, operations a round, nanoseconds of processor time of one: median and quartiles of
+   the rounds.
    With valgrind's callgrind and --toggle-collect=measured only the operations themselves are counted (scripts/benchmark-engine).  */
 
 #include <stdio.h>
@@ -37,9 +38,9 @@ measure(const struct operation *operation, unsigned long pages, unsigned rounds)
     for (unsigned round = 0; round < rounds; round++) {
         operation->prepare(&land, pages, round);
         counts = (struct counts) { 0 };
-        double begin = now_ns();
+        double begin = processor_ns();
         measured(operation, &land, pages, round);
-        ns[round] = (now_ns() - begin) / (double) pages;
+        ns[round] = (processor_ns() - begin) / (double) pages;
         expect("messages", counts.sends, pages * operation->makes.sends);
         expect("reads", counts.reads, pages * operation->makes.reads);
         expect("writes", counts.writes, pages * operation->makes.writes);

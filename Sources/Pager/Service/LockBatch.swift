@@ -7,11 +7,11 @@ import CPlatform
 import Synchronization
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
-    /// Asks all that the outcome names, which was decided under the lock. false: there was no memory, and nothing was done.
+    /// Asks all that the outcome names, which was decided under the lock. false: there is only one, or no memory, and nothing was done.
     func requestLocks(_ asked: LockRequest, _ outcome: Outcome) -> Bool {
         var outstanding = 0
         outcome.forEachOutstanding { _ in outstanding += 1 }
-        if outstanding == 0 { return true }
+        if outstanding < 2 { return false }
         // Those to whom this thread sends, by the place of their entry.
         guard let clients = Memory.allocate(ClientPointer?.self, outstanding) else { return false }
         var request = asked

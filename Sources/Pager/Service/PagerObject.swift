@@ -91,6 +91,8 @@ struct LockedState {
     var versions = VersionIndex()
     /// Versions without a reference, until the lock is let go.
     var garbage: JobPointer?
+    /// A record for the next version: most pages that come back need one for a moment.
+    var spareVersion: JobPointer?
     var ledger = Ledger()
     /// Somebody changes `answerPhase`.
     var isChangingPhase = false
@@ -191,6 +193,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.clients.releaseAllRights()
         locked.pointee.ledger.destroy()
         locked.pointee.versions.destroy()
+        Memory.free(locked.pointee.spareVersion)
         WordMoves(pointee.wordMoves.load(ordering: .acquiring))?.destroy()
         let parts = PagerObject.Parts(monitor: pointee.monitor, map: pointee.map, strayWord: pointee.strayWord,
                                 descriptors: pointee.descriptors, clients: pointee.clients, locked: locked,

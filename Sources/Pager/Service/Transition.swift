@@ -61,12 +61,29 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                                   _ address: vm_address_t) -> Outcome {
         // A return cannot be refused for want of memory: its record is made first.
         var version: JobPointer?
-        if case .returned = event { version = Job.create(.write, page, hadHolders: false, .waits) }
-        pointee.monitor.lock()
+        if case .returned = event { version = lockWithVersion(page) } else { pointee.monitor.lock() }
         let outcome = transitionLocked(page, event, context, address, &version)
+        if locked.pointee.spareVersion == nil {
+            locked.pointee.spareVersion = version
+            version = nil
+        }
         unlock()
         Memory.free(version)
         return outcome
+    }
+
+    /// Takes the lock, with an empty record for a version of the page in hand.
+    private func lockWithVersion(_ page: UInt64) -> JobPointer? {
+        pointee.monitor.lock()
+        if let spare = locked.pointee.spareVersion {
+            locked.pointee.spareVersion = nil
+            spare.initialize(to: Job(next: nil, page: page, action: .write, hadHolders: false))
+            return spare
+        }
+        pointee.monitor.unlock()
+        let version = Job.create(.write, page, hadHolders: false, .waits)
+        pointee.monitor.lock()
+        return version
     }
 
     func transitionLocked(_ page: UInt64, _ event: Event, _ context: Context) -> Outcome {
