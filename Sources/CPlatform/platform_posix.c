@@ -98,16 +98,33 @@ platform_allocated_blocks (void)
 
 /* Locks and conditions live inside the opaque storage.  An error of theirs would mean that
    the caller broke a rule (unlocking what it does not hold) or that init had no resources;
-   nothing sensible can follow.  */
+   nothing sensible can follow.
 
-_Static_assert(sizeof (pthread_mutex_t) <= sizeof (platform_mutex_t),
-               "platform_mutex_t is too small for this system's mutex");
-_Static_assert(_Alignof(pthread_mutex_t) <= _Alignof(platform_mutex_t),
-               "platform_mutex_t is not aligned enough");
-_Static_assert(sizeof (pthread_cond_t) <= sizeof (platform_condition_t),
+   A lock is a word that one exchange takes and one gives back, as long as nobody waits: the pager's lock is taken several times for
+   one message and hardly ever contended, and a POSIX mutex costs four times as much (a futex would do for the waiting, too, but is
+   Linux').  Who finds it taken says so in the word and sleeps at a POSIX condition; who gives it back and sees that wakes one.
+   `parking` is held between looking at the word and sleeping, and while waking, so no wake-up is lost.  */
+
+enum { lock_free, lock_taken, lock_awaited };
+
+struct lock {
+    _Atomic uint32_t state;
+    pthread_mutex_t parking;
+    pthread_cond_t freed;
+};
+
+struct condition {
+    /* Of who waits; changes under the lock.  */
+    struct lock *lock;
+    unsigned waiters;
+    pthread_cond_t changed;
+};
+
+_Static_assert(sizeof (struct lock) <= sizeof (platform_mutex_t), "platform_mutex_t is too small for this system's mutex");
+_Static_assert(_Alignof(struct lock) <= _Alignof(platform_mutex_t), "platform_mutex_t is not aligned enough");
+_Static_assert(sizeof (struct condition) <= sizeof (platform_condition_t),
                "platform_condition_t is too small for this system's condition");
-_Static_assert(_Alignof(pthread_cond_t) <= _Alignof(platform_condition_t),
-               "platform_condition_t is not aligned enough");
+_Static_assert(_Alignof(struct condition) <= _Alignof(platform_condition_t), "platform_condition_t is not aligned enough");
 
 static void
 require (int error)
@@ -119,40 +136,74 @@ require (int error)
         }
 }
 
-static pthread_mutex_t *
-mutex_of (platform_mutex_t *m)
+static struct lock *
+lock_of (platform_mutex_t *m)
 {
-    return (pthread_mutex_t *) (void *) m;
+    return (struct lock *) (void *) m;
 }
 
-static pthread_cond_t *
+static struct condition *
 condition_of (platform_condition_t *c)
 {
-    return (pthread_cond_t *) (void *) c;
+    return (struct condition *) (void *) c;
 }
 
 void
 platform_mutex_init (platform_mutex_t *m)
 {
-    require(pthread_mutex_init(mutex_of(m), NULL));
+    struct lock *lock = lock_of(m);
+    atomic_init(&lock->state, lock_free);
+    require(pthread_mutex_init(&lock->parking, NULL));
+    require(pthread_cond_init(&lock->freed, NULL));
 }
 
 void
 platform_mutex_destroy (platform_mutex_t *m)
 {
-    require(pthread_mutex_destroy(mutex_of(m)));
+    struct lock *lock = lock_of(m);
+    /* Whoever gave it back last may still hold this.  */
+    require(pthread_mutex_lock(&lock->parking));
+    require(pthread_mutex_unlock(&lock->parking));
+    require(pthread_cond_destroy(&lock->freed));
+    require(pthread_mutex_destroy(&lock->parking));
+}
+
+static __attribute__((noinline)) void
+wait_for_lock (struct lock *lock)
+{
+    require(pthread_mutex_lock(&lock->parking));
+    /* Taken so, it stays marked as awaited: there may be others.  */
+    while (atomic_exchange_explicit(&lock->state, lock_awaited, memory_order_acquire) != lock_free)
+        require(pthread_cond_wait(&lock->freed, &lock->parking));
+    require(pthread_mutex_unlock(&lock->parking));
+}
+
+static __attribute__((noinline)) void
+wake_for_lock (struct lock *lock)
+{
+    /* Before it is free: whoever gets it next may destroy it.  */
+    require(pthread_mutex_lock(&lock->parking));
+    atomic_store_explicit(&lock->state, lock_free, memory_order_release);
+    require(pthread_cond_signal(&lock->freed));
+    require(pthread_mutex_unlock(&lock->parking));
 }
 
 void
 platform_mutex_lock (platform_mutex_t *m)
 {
-    require(pthread_mutex_lock(mutex_of(m)));
+    struct lock *lock = lock_of(m);
+    uint32_t state = lock_free;
+    if (!atomic_compare_exchange_strong_explicit(&lock->state, &state, lock_taken, memory_order_acquire, memory_order_relaxed))
+        wait_for_lock(lock);
 }
 
 void
 platform_mutex_unlock (platform_mutex_t *m)
 {
-    require(pthread_mutex_unlock(mutex_of(m)));
+    struct lock *lock = lock_of(m);
+    uint32_t state = lock_taken;
+    if (!atomic_compare_exchange_strong_explicit(&lock->state, &state, lock_free, memory_order_release, memory_order_relaxed))
+        wake_for_lock(lock);
 }
 
 /* The clock that conditions count on: monotonic, or what the system offers (older
@@ -172,25 +223,22 @@ choose_condition_clock (void)
 void
 platform_condition_init (platform_condition_t *c)
 {
+    struct condition *condition = condition_of(c);
     require(pthread_once(&condition_once, choose_condition_clock));
-    require(pthread_cond_init(condition_of(c), &condition_attributes));
+    condition->lock = NULL;
+    condition->waiters = 0;
+    require(pthread_cond_init(&condition->changed, &condition_attributes));
 }
 
 void
 platform_condition_destroy (platform_condition_t *c)
 {
-    require(pthread_cond_destroy(condition_of(c)));
+    require(pthread_cond_destroy(&condition_of(c)->changed));
 }
 
-int
-platform_condition_wait (platform_condition_t *c, platform_mutex_t *m, long milliseconds)
+static struct timespec
+time_after (long milliseconds)
 {
-    if (milliseconds < 0)
-        {
-            require(pthread_cond_wait(condition_of(c), mutex_of(m)));
-            return 0;
-        }
-
     struct timespec until;
     clock_gettime(condition_clock, &until);
     until.tv_sec += milliseconds / 1000;
@@ -200,8 +248,27 @@ platform_condition_wait (platform_condition_t *c, platform_mutex_t *m, long mill
             until.tv_sec += 1;
             until.tv_nsec -= 1000000000L;
         }
+    return until;
+}
 
-    int error = pthread_cond_timedwait(condition_of(c), mutex_of(m), &until);
+int
+platform_condition_wait (platform_condition_t *c, platform_mutex_t *m, long milliseconds)
+{
+    struct condition *condition = condition_of(c);
+    struct lock *lock = lock_of(m);
+    const struct timespec until = milliseconds < 0 ? (struct timespec) { 0 } : time_after(milliseconds);
+
+    condition->lock = lock;
+    condition->waiters++;
+    /* Held until this thread sleeps: who changes something after the lock is free wakes it with this held as well.  */
+    require(pthread_mutex_lock(&lock->parking));
+    if (atomic_exchange_explicit(&lock->state, lock_free, memory_order_release) == lock_awaited)
+        require(pthread_cond_signal(&lock->freed));
+    int error = milliseconds < 0 ? pthread_cond_wait(&condition->changed, &lock->parking)
+                                 : pthread_cond_timedwait(&condition->changed, &lock->parking, &until);
+    require(pthread_mutex_unlock(&lock->parking));
+    platform_mutex_lock(m);
+    condition->waiters--;
     if (error == ETIMEDOUT)
         return 1;
     require(error);
@@ -211,13 +278,23 @@ platform_condition_wait (platform_condition_t *c, platform_mutex_t *m, long mill
 void
 platform_condition_wake_one (platform_condition_t *c)
 {
-    require(pthread_cond_signal(condition_of(c)));
+    struct condition *condition = condition_of(c);
+    if (condition->waiters == 0)
+        return;
+    require(pthread_mutex_lock(&condition->lock->parking));
+    require(pthread_cond_signal(&condition->changed));
+    require(pthread_mutex_unlock(&condition->lock->parking));
 }
 
 void
 platform_condition_wake_all (platform_condition_t *c)
 {
-    require(pthread_cond_broadcast(condition_of(c)));
+    struct condition *condition = condition_of(c);
+    if (condition->waiters == 0)
+        return;
+    require(pthread_mutex_lock(&condition->lock->parking));
+    require(pthread_cond_broadcast(&condition->changed));
+    require(pthread_mutex_unlock(&condition->lock->parking));
 }
 
 /* Threads.  */
@@ -260,33 +337,7 @@ platform_thread_start (void (*entry) (void *), void *argument)
     return error;
 }
 
-static _Thread_local void *thread_local_pointer;
-
-void *
-platform_thread_local (void)
-{
-    return thread_local_pointer;
-}
-
-void
-platform_set_thread_local (void *pointer)
-{
-    thread_local_pointer = pointer;
-}
-
-static _Thread_local void *callback_pointer;
-
-void *
-platform_callback (void)
-{
-    return callback_pointer;
-}
-
-void
-platform_set_callback (void *pointer)
-{
-    callback_pointer = pointer;
-}
+__thread struct platform_thread platform_this_thread;
 
 uint64_t
 platform_clock_ms (void)

@@ -86,8 +86,8 @@ final class DescriptorTests: PagemapTestCase {
             for a in numbers {
                 for b in numbers {
                     let left = table.descriptor(a).content, right = table.descriptor(b).content
-                    XCTAssertEqual(PageContent.order(left, right), -PageContent.order(right, left))
-                    XCTAssertEqual(PageContent.order(left, right) == 0, a == b)
+                    XCTAssertEqual(EncodedContent.order(left, right), -EncodedContent.order(right, left))
+                    XCTAssertEqual(EncodedContent.order(left, right) == 0, a == b)
                 }
             }
             for number in numbers { table.release(number) }
@@ -177,6 +177,105 @@ final class DescriptorTests: PagemapTestCase {
         }
     }
 
+    // Those that no page is in any more.
+
+    func testAnUnusedDescriptorIsKeptAndFoundAgain() {
+        withTable(8, keeping: 2) { table in
+            let first = table.intern(variant: 1)!, pointer = table.existing(first)
+            table.release(first)
+            XCTAssertEqual(table.statistics.live, 0)
+            XCTAssertEqual(table.statistics.unused, 1)
+            assertHolds(table.violation())
+            XCTAssertEqual(table.intern(variant: 1), first)
+            XCTAssertEqual(table.existing(first), pointer)
+            XCTAssertEqual(table.statistics.live, 1)
+            XCTAssertEqual(table.statistics.unused, 0)
+            assertHolds(table.violation())
+            table.release(first)
+        }
+    }
+
+    func testAMoveToAnUnusedDescriptorIsFollowedAndOneToAFreedOneIsNot() {
+        withTable(8, keeping: 2) { table in
+            let from = table.intern(variant: 1)!, to = table.intern(variant: 2)!
+            table.remember(from, key: 5, target: Word(descriptor: to), payload: EdgePayload())
+            table.release(to)
+            XCTAssertEqual(table.lookup(from, key: 5)?.word, Word(descriptor: to))
+            XCTAssertEqual(table.descriptor(to).pages, 1)
+            table.release(to)
+            for variant in 3..<5 { table.release(table.intern(variant: variant)!) }
+            XCTAssertNil(table.lookup(from, key: 5))
+            table.release(from)
+        }
+    }
+
+    func testAtMostAsManyAsAllowedAreKeptAndTheFirstGoesFirst() {
+        withTable(8, keeping: 3) { table in
+            let numbers = (1...5).map { table.intern(variant: $0)! }
+            for number in numbers { table.release(number) }
+            XCTAssertEqual(numbers.map { table.existing($0) != nil }, [false, false, true, true, true])
+            XCTAssertEqual(table.statistics.unused, 3)
+            assertHolds(table.violation())
+            // One that is used again is not freed when its turn comes, and is kept again afterwards.
+            table.retain(numbers[2])
+            for variant in 6..<9 { table.release(table.intern(variant: variant)!) }
+            XCTAssertNotNil(table.existing(numbers[2]))
+            XCTAssertEqual(table.statistics.live, 1)
+            assertHolds(table.violation())
+            table.release(numbers[2])
+            XCTAssertNotNil(table.existing(numbers[2]))
+            table.freeUnused()
+            XCTAssertNil(table.existing(numbers[2]))
+            XCTAssertEqual(table.statistics.descriptorBytes, 0)
+            assertHolds(table.violation())
+        }
+    }
+
+    func testLargeDescriptorsAreKeptByTheirBytes() {
+        withTable(2000, keeping: 100) { table in
+            for extra in 0..<50 {
+                var s = table.scratch
+                s.reset()
+                // Far apart: an entry for each.
+                for client in 0..<UInt32(200) { s.setAccess(.read, of: client * 10) }
+                s.setAccess(.read, of: UInt32(1991 + extra % 9))
+                s.error = Int32(extra)
+                table.release(table.intern(s)!)
+                XCTAssertLessThanOrEqual(table.statistics.descriptorBytes, UnusedDescriptors.byteLimit)
+                assertHolds(table.violation())
+            }
+            XCTAssertGreaterThan(table.statistics.unused, 5)
+        }
+    }
+
+    /// Both forms of the access set, at the borders between them.
+    func testAnAccessSetIsStoredInTheSmallerFormAndLoadsBack() {
+        withTable(400) { table in
+            var random = SeededRandom(5)
+            for round in 0..<600 {
+                let highest = [4, 5, 31, 32, 63, 64, 65, 127, 300][round % 9], count = random.below(highest) / (round % 3 + 1) + 1
+                var s = table.scratch
+                s.reset()
+                s.setAccess(.read, of: UInt32(highest))
+                for _ in 0..<count {
+                    s.setAccess([.read, .revoking, .none, .write][random.below(4)], of: UInt32(random.below(highest + 1)))
+                }
+                if s.fitsWord { continue }
+                let dump = StateDump(s, clients: 310), number = table.intern(s)!
+                let content = table.descriptor(number).content
+                assertHolds(content.violation())
+                XCTAssertEqual((0...310).map { content.access(of: $0) } + [.none], dump.access)
+                XCTAssertEqual(content.access(of: 5000), .none)
+                XCTAssertEqual(content.hasOutstanding, dump.hasOutstanding)
+                table.load(Word(descriptor: number), into: table.snapshot)
+                XCTAssertEqual(StateDump(table.snapshot, clients: 310), dump)
+                let entries = Int(table.snapshot.summary.accessCount)
+                XCTAssertLessThanOrEqual(table.descriptor(number).bytes, MemoryLayout<DescriptorHeader>.stride + (entries * 4 + 7) & ~7)
+                table.release(number)
+            }
+        }
+    }
+
     func testSlotsAndDescriptorsDoNotMoveWhileTheTableGrows() {
         withTable(8) { table in
             let number = table.intern(variant: 1)!
@@ -257,7 +356,8 @@ final class DescriptorTests: PagemapTestCase {
             expect("T2", { root.pointee.isRed = true }, { root.pointee.isRed = false })
             let left = root.pointee.left!, right = root.pointee.right!
             expect("T4", { left.pointee.parent = right }, { left.pointee.parent = root })
-            expect("T1", { root.pointee.summary.error = 1000 }, { root.pointee.summary.error = 1 })
+            let traits = root.pointee.traits
+            expect("T1", { root.pointee.traits = ContentTraits(raw: traits.raw | 7) }, { root.pointee.traits = traits })
             let leaf = right.pointee.right!
             let wasRed = leaf.pointee.isRed
             expect("T", { leaf.pointee.isRed = !wasRed }, { leaf.pointee.isRed = wasRed })

@@ -5,7 +5,7 @@ import XCTest
 @testable import Pager
 
 final class EdgeTests: PagemapTestCase {
-    private let payload = EdgePayload(a: 1, b: .max, c: 0x1234_5678_9abc_def0, d: 4)
+    private let payload = EdgePayload(a: 1, b: .max, c: 0x1234_5678_9abc_def0)
 
     func testAMoveToADirectWordIsFoundAgain() {
         withTable(8) { table in

@@ -222,4 +222,19 @@ final class PageMapTests: PagemapTestCase {
             XCTAssertLessThan(platform_clock_ms() - start, 2000)
         }
     }
+
+    func testEachLeafIsVisitedOnceInOrderWithItsFirstPage() {
+        withMap { map in
+            map.forEachLeaf { _, _ in XCTFail() }
+            // Also after the map has grown at its top, and at the end of the page numbers.
+            let pages: [UInt64] = [5, 1023, 1024, 1 << 19, (1 << 40) + 7, .max]
+            for page in pages { XCTAssertNotNil(map.touch(page)) }
+            var seen: [UInt64] = []
+            map.forEachLeaf { first, words in
+                seen.append(first)
+                XCTAssertEqual(map.word(at: first), words)
+            }
+            XCTAssertEqual(seen, [0, 1024, 1 << 19, 1 << 40, .max - 1023])
+        }
+    }
 }

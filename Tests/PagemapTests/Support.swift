@@ -39,8 +39,8 @@ class PagemapTestCase: XCTestCase {
         super.tearDown()
     }
 
-    func withTable(_ clients: Int = 4, _ body: (DescriptorTable) throws -> Void) rethrows {
-        let table = DescriptorTable.create()!
+    func withTable(_ clients: Int = 4, keeping limit: Int = 0, _ body: (DescriptorTable) throws -> Void) rethrows {
+        let table = DescriptorTable.create(keeping: limit)!
         defer { table.destroy() }
         XCTAssertTrue(table.reserve(clients: clients))
         try body(table)

@@ -335,7 +335,8 @@ static void test_four_bytes_a_page(void **state)
     assert_int_equal(one.descriptors, 0);
     assert_int_equal(four.descriptors, 0);
     assert_in_range(many.descriptors, 1, CLIENTS / GROUP);
-    assert_in_range(many.descriptor_bytes, 1, 4 * MANY / 100);
+    /* Beside those of pages some are kept for the next page, at most 16 kB and as much again for edges (UnusedDescriptors.swift).  */
+    assert_in_range(many.descriptor_bytes, 1, 4 * MANY / 100 + 2 * 16384);
     print_message("100,000 pages: %.4f bytes a page; 64 clients: %lu descriptors, %lu bytes\n",
                   (double) many.map_bytes / MANY, (unsigned long) many.descriptors, (unsigned long) many.descriptor_bytes);
 }

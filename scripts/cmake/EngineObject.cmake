@@ -43,6 +43,8 @@ function(engine_object object)
 
     set(flags -target ${arg_TARGET} -enable-experimental-feature Embedded -wmo -parse-as-library -swift-version 5 -module-name Pager
         -Xfrontend -function-sections -g)
+    # The engine has no buffers on its stack. (And what the stack protector needs of the C library a target without one has not.)
+    list(APPEND flags -Xfrontend -disable-stack-protector -Xcc -fno-stack-protector)
     if(LIBPAGER_QUICK)
         list(APPEND flags -Onone -assert-config Release)
     elseif(LIBPAGER_CHECKS OR CMAKE_BUILD_TYPE STREQUAL "Debug")
@@ -59,8 +61,8 @@ function(engine_object object)
     endif()
     list(APPEND flags -Xcc -fPIC -Xcc -D_GNU_SOURCE)
     if(arg_TARGET MATCHES "-none-")
-        # No C library: neither its <errno.h>, nor what the stack protector asks of it.
-        list(APPEND flags -Xfrontend -disable-stack-protector -Xcc "-I${platform_dir}/freestanding")
+        # No C library, so none of its <errno.h>.
+        list(APPEND flags -Xcc "-I${platform_dir}/freestanding")
     endif()
     foreach(dir IN ITEMS "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/include/hostmach")
         list(APPEND flags -Xcc "-I${dir}")

@@ -34,9 +34,9 @@ void platform_fail_allocation(long n);
 /* For tests: blocks allocated and not yet freed.  */
 long platform_allocated_blocks(void);
 
-/* Locks and conditions, made in place.  Not recursive.  */
-typedef struct platform_mutex { uint64_t opaque[6]; } platform_mutex_t;
-typedef struct platform_condition { uint64_t opaque[8]; } platform_condition_t;
+/* Locks and conditions, made in place.  Not recursive.  A condition is used with one lock, the same all its life.  */
+typedef struct platform_mutex { uint64_t opaque[16]; } platform_mutex_t;
+typedef struct platform_condition { uint64_t opaque[10]; } platform_condition_t;
 
 void platform_mutex_init(platform_mutex_t *);
 void platform_mutex_destroy(platform_mutex_t *);
@@ -48,6 +48,7 @@ void platform_condition_destroy(platform_condition_t *);
 /* `milliseconds` < 0: no limit.  Returns 0, or non-zero when the time ran out.
    May wake without reason.  */
 int platform_condition_wait(platform_condition_t *, platform_mutex_t *, long milliseconds);
+/* The caller holds the lock.  */
 void platform_condition_wake_one(platform_condition_t *);
 void platform_condition_wake_all(platform_condition_t *);
 
@@ -62,13 +63,21 @@ size_t platform_copy(void *to, const void *from, size_t size, struct platform_fa
 /* Start a detached thread that runs entry(argument).  Returns 0 or an errno.  */
 int platform_thread_start(void (*entry)(void *), void *argument);
 
-/* A per-thread pointer for the library's own use; NULL in a new thread.  */
-void *platform_thread_local(void);
-void platform_set_thread_local(void *);
+/* Two per-thread pointers for the library's own use; NULL in a new thread. Here rather than behind functions, since every message looks at
+   them.  */
+struct platform_thread {
+    void *local;
+    void *callback;
+};
+extern __thread struct platform_thread platform_this_thread
+    __attribute__((visibility("hidden"), tls_model("initial-exec")));
 
-/* One more: the callback that the thread is in.  */
-void *platform_callback(void);
-void platform_set_callback(void *);
+static inline void *platform_thread_local(void) { return platform_this_thread.local; }
+static inline void platform_set_thread_local(void *pointer) { platform_this_thread.local = pointer; }
+
+/* The callback that the thread is in.  */
+static inline void *platform_callback(void) { return platform_this_thread.callback; }
+static inline void platform_set_callback(void *pointer) { platform_this_thread.callback = pointer; }
 
 /* Sleep.  */
 void platform_pause_ms(uint32_t milliseconds);

@@ -44,20 +44,31 @@ public func _pager_S_memory_object_terminate(_ pager: OpaquePointer!, _ control:
 public func _pager_S_memory_object_data_request(_ pager: OpaquePointer!, _ control: mach_port_t,
                                                 _ offset: vm_offset_t, _ length: vm_size_t,
                                                 _ desired_access: vm_prot_t) -> kern_return_t {
-    let pager = PagerObject.of(pager)
-    if let client = sender(pager, control, offset) {
-        pager.takeRequest(client, offset, length, write: desired_access & VM_PROT_WRITE != 0)
-    }
+    let pager = PagerObject.of(pager.unsafelyUnwrapped)
+    if !pager.requestQuickly(control, offset, length) { takeRequest(pager, control, offset, length, desired_access) }
     return KERN_SUCCESS
+}
+
+@inline(never)
+private func takeRequest(_ pager: PagerPointer, _ control: mach_port_t, _ offset: vm_offset_t, _ length: vm_size_t,
+                         _ access: vm_prot_t) {
+    if let client = sender(pager, control, offset) {
+        pager.takeRequest(client, offset, length, write: access & VM_PROT_WRITE != 0)
+    }
 }
 
 @_cdecl("_pager_S_memory_object_data_unlock") @implementation
 public func _pager_S_memory_object_data_unlock(_ pager: OpaquePointer!, _ control: mach_port_t,
                                                _ offset: vm_offset_t, _ length: vm_size_t,
                                                _ desired_access: vm_prot_t) -> kern_return_t {
-    let pager = PagerObject.of(pager)
-    if let client = sender(pager, control, offset) { pager.takeUnlock(client, offset, length) }
+    let pager = PagerObject.of(pager.unsafelyUnwrapped)
+    if !pager.unlockQuickly(control, offset, length) { takeUnlock(pager, control, offset, length) }
     return KERN_SUCCESS
+}
+
+@inline(never)
+private func takeUnlock(_ pager: PagerPointer, _ control: mach_port_t, _ offset: vm_offset_t, _ length: vm_size_t) {
+    if let client = sender(pager, control, offset) { pager.takeUnlock(client, offset, length) }
 }
 
 @_cdecl("_pager_S_memory_object_data_return") @implementation
@@ -65,20 +76,28 @@ public func _pager_S_memory_object_data_return(_ pager: OpaquePointer!, _ contro
                                                _ offset: vm_offset_t, _ data: vm_offset_t,
                                                _ count: mach_msg_type_number_t, _ dirty: boolean_t,
                                                _ kernel_copy: boolean_t) -> kern_return_t {
-    let pager = PagerObject.of(pager)
+    let pager = PagerObject.of(pager.unsafelyUnwrapped)
+    if dirty == 0 || kernel_copy != 0 || !pager.returnQuickly(control, offset, data, vm_size_t(count)) {
+        takeReturn(pager, control, offset, data, count, dirty, kernel_copy)
+    }
+    return KERN_SUCCESS
+}
+
+@inline(never)
+private func takeReturn(_ pager: PagerPointer, _ control: mach_port_t, _ offset: vm_offset_t, _ data: vm_offset_t,
+                        _ count: mach_msg_type_number_t, _ dirty: boolean_t, _ kernel_copy: boolean_t) {
     let bytes = vm_size_t(count)
     guard let client = pager.deadWriter(control, offset) ?? sender(pager, control, offset) else {
         if count > 0 && data != 0 { _ = vm_deallocate(mach_task_self(), data, bytes) }
-        return KERN_SUCCESS
+        return
     }
     guard let pages = pager.wholePages(offset, bytes), data != 0, UInt64(data) & (pager.pageSize - 1) == 0 else {
         if count > 0 && data != 0 { _ = vm_deallocate(mach_task_self(), data, bytes) }
         pager.takenIn()
-        return KERN_SUCCESS
+        return
     }
     pager.takeReturn(client.pointee.number, pages.lowerBound, data,
                      Int(pages.upperBound - pages.lowerBound) + 1, dirty: dirty != 0, keepsCopy: kernel_copy != 0)
-    return KERN_SUCCESS
 }
 
 @_cdecl("_pager_S_memory_object_lock_completed") @implementation

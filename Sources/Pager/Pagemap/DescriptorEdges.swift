@@ -14,7 +14,6 @@ struct EdgePayload: Equatable {
     var a: UInt64 = 0
     var b: UInt64 = 0
     var c: UInt64 = 0
-    var d: UInt64 = 0
 }
 
 /// A move from one descriptor to a word.
@@ -26,6 +25,8 @@ struct Edge {
     var payload = EdgePayload()
     /// The target. 0 (which no move leads to): the place is free.
     var target: UInt32 = 0
+    /// What the caller said of it.
+    var isPlain = false
 }
 
 struct EdgeHit: Equatable {
@@ -38,28 +39,10 @@ struct EdgeHit: Equatable {
 struct DescriptorEdges {
     static let count = 4
 
+    // (At the beginning: `UnsafeMutablePointer.first`.)
     private var first = Edge(), second = Edge(), third = Edge(), fourth = Edge()
     /// Which edge gives way next, when all are in use.
     private var victim: UInt32 = 0
-
-    subscript(index: Int) -> Edge {
-        get {
-            switch index {
-            case 0: return first
-            case 1: return second
-            case 2: return third
-            default: return fourth
-            }
-        }
-        set {
-            switch index {
-            case 0: first = newValue
-            case 1: second = newValue
-            case 2: third = newValue
-            default: fourth = newValue
-            }
-        }
-    }
 
     mutating func nextVictim() -> Int {
         defer { victim = (victim + 1) % UInt32(DescriptorEdges.count) }
@@ -67,31 +50,55 @@ struct DescriptorEdges {
     }
 }
 
+extension UnsafeMutablePointer where Pointee == DescriptorEdges {
+    /// The edges lie one behind the other.
+    @inline(__always)
+    fileprivate var first: UnsafeMutablePointer<Edge> { UnsafeMutableRawPointer(self).assumingMemoryBound(to: Edge.self) }
+}
+
 extension DescriptorTable {
     /// The move with this key that was remembered at a descriptor, if its target is still there.
     /// Takes a reference of the target for the caller.
-    func lookup(_ number: UInt32, key: UInt64) -> EdgeHit? {
-        core.pointee.statistics.edgeLookups += 1
-        guard let edges = descriptor(number).pointer.pointee.edges else { return nil }
-        for index in 0..<DescriptorEdges.count {
-            let edge = edges.pointee[index]
-            if edge.target == 0 || edge.key != key { continue }
-            guard isCurrent(edge) else {
-                edges.pointee[index] = Edge()
-                core.pointee.statistics.staleEdges += 1
+    func lookup(_ number: UInt32, key: UInt64) -> EdgeHit? { lookup(descriptor(number).pointer, key: key) }
+
+    @inline(__always)
+    func lookup(_ from: DescriptorPointer, key: UInt64) -> EdgeHit? {
+        guard let edge = edge(from, key) else { return nil }
+        return follow(edge)
+    }
+
+    /// The edge with this key, whether or not its target is still there.
+    @inline(__always)
+    func edge(_ from: DescriptorPointer, _ key: UInt64) -> UnsafeMutablePointer<Edge>? {
+        core.pointee.statistics.edgeLookups &+= 1
+        guard let first = from.pointee.edges?.first else { return nil }
+        // (A free place has key 0 or its target says so.)
+        if first[0].key == key && first[0].target != 0 { return first }
+        if first[1].key == key && first[1].target != 0 { return first + 1 }
+        if first[2].key == key && first[2].target != 0 { return first + 2 }
+        if first[3].key == key && first[3].target != 0 { return first + 3 }
+        return nil
+    }
+
+    /// nil: the target is gone.
+    @inline(__always)
+    func follow(_ edge: UnsafeMutablePointer<Edge>) -> EdgeHit? {
+        let word = Word(loaded: edge.pointee.target)
+        if word.isDescriptor {
+            guard let target = existing(word.descriptor), target.pointee.serial == edge.pointee.serial else {
+                edge.pointee = Edge()
+                core.pointee.statistics.staleEdges &+= 1
                 return nil
             }
-            let word = Word(loaded: edge.target)
-            if word.isDescriptor { retain(word.descriptor) }
-            core.pointee.statistics.edgeHits += 1
-            return EdgeHit(word: word, payload: edge.payload)
+            retain(target)
         }
-        return nil
+        core.pointee.statistics.edgeHits &+= 1
+        return EdgeHit(word: word, payload: edge.pointee.payload)
     }
 
     /// Remembers that the event `key` leads from a descriptor to `target`, which is a direct word or refers to a live
     /// descriptor. A move with the same key is replaced.
-    func remember(_ number: UInt32, key: UInt64, target: Word, payload: EdgePayload) {
+    func remember(_ number: UInt32, key: UInt64, target: Word, payload: EdgePayload, isPlain: Bool = false) {
         assert(target != Word.untouched)
         let pointer = descriptor(number).pointer
         if pointer.pointee.edges == nil {
@@ -103,7 +110,7 @@ extension DescriptorTable {
         let edges = pointer.pointee.edges.unsafelyUnwrapped
         let serial = target.isDescriptor ? descriptor(target.descriptor).pointer.pointee.serial : 0
         let index = place(edges, key)
-        edges.pointee[index] = Edge(key: key, serial: serial, payload: payload, target: target.raw)
+        edges.first[index] = Edge(key: key, serial: serial, payload: payload, target: target.raw, isPlain: isPlain)
     }
 
     /// Where an edge with this key goes: over its predecessor, else into a free or a stale place, else over the
@@ -111,7 +118,7 @@ extension DescriptorTable {
     private func place(_ edges: UnsafeMutablePointer<DescriptorEdges>, _ key: UInt64) -> Int {
         var unused: Int?
         for index in 0..<DescriptorEdges.count {
-            let edge = edges.pointee[index]
+            let edge = edges.first[index]
             if edge.target != 0 && edge.key == key { return index }
             if unused == nil && (edge.target == 0 || !isCurrent(edge)) { unused = index }
         }

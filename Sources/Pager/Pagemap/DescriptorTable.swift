@@ -4,7 +4,8 @@
 //   - Equal content, equal number: while a descriptor lives, `intern` answers its number for every state
 //     that says the same.
 //   - Every number handed out (`intern`, `store`, `lookup`) carries one reference, meant for the page word that will
-//     hold it; `release` gives it back, and the last one frees the descriptor and its number.
+//     hold it; `release` gives it back, and the last one frees the descriptor and its number, or keeps it for the next page that comes
+//     into the same condition: a bounded number of them (UnusedDescriptors.swift).
 //   - Memory exhausted: nil, and nothing has changed. The `Waiting` forms wait instead, for what must not be lost.
 //   - Slots and descriptors never move: a pointer stays good until the descriptor's last reference goes.
 //
@@ -14,8 +15,9 @@
 import CPlatform
 
 struct DescriptorStatistics: Equatable {
-    /// Descriptors that live, and the bytes of them with their edges.
+    /// Descriptors that pages are in, those that are kept though none is, and the bytes of both with their edges.
     var live = 0
+    var unused = 0
     var descriptorBytes = 0
     /// Calls of `intern`, and how many of them found a descriptor.
     var lookups: UInt64 = 0
@@ -28,10 +30,23 @@ struct DescriptorStatistics: Equatable {
 
 struct DescriptorTable {
     struct Slot {
+        /// The descriptor's address; or, with bit 0 set, twice the next free number (0: there is none); 0: the number was never used.
+        private var link: UInt = 0
+
+        init() {}
+
         /// nil: the number is free.
-        var descriptor: DescriptorPointer?
-        /// The next free number, or 0.
-        var nextFree: UInt32 = 0
+        @inline(__always)
+        var descriptor: DescriptorPointer? {
+            get { link & 1 == 0 ? DescriptorPointer(bitPattern: link) : nil }
+            set { link = UInt(bitPattern: newValue) }
+        }
+
+        /// Of a free number. 0: none.
+        var nextFree: UInt32 {
+            get { link & 1 == 0 ? 0 : UInt32(truncatingIfNeeded: link &>> 1) }
+            set { link = UInt(newValue) &<< 1 | 1 }
+        }
     }
 
     typealias Chunk = UnsafeMutablePointer<Slot>
@@ -50,6 +65,7 @@ struct DescriptorTable {
         var statistics = DescriptorStatistics()
         var scratch: ScratchState
         var snapshot: ScratchState
+        var unused: UnusedDescriptors
     }
 
     let core: UnsafeMutablePointer<Core>
@@ -57,10 +73,15 @@ struct DescriptorTable {
     private static let firstChunk: UInt32 = 64
     private static let maximumChunks = 26
 
-    /// An empty table. nil: memory is exhausted.
-    static func create() -> DescriptorTable? {
-        guard let scratch = ScratchState.create() else { return nil }
+    /// An empty table. `keeping`: so many descriptors without pages at the most. nil: memory is exhausted.
+    static func create(keeping limit: Int = 0) -> DescriptorTable? {
+        guard let unused = UnusedDescriptors(limit) else { return nil }
+        guard let scratch = ScratchState.create() else {
+            unused.destroy()
+            return nil
+        }
         guard let snapshot = ScratchState.create() else {
+            unused.destroy()
             scratch.destroy()
             return nil
         }
@@ -69,12 +90,13 @@ struct DescriptorTable {
         guard let chunks, let core else {
             Memory.free(chunks)
             Memory.free(core)
+            unused.destroy()
             scratch.destroy()
             snapshot.destroy()
             return nil
         }
         chunks.initialize(repeating: nil, count: maximumChunks)
-        core.initialize(to: Core(chunks: chunks, scratch: scratch, snapshot: snapshot))
+        core.initialize(to: Core(chunks: chunks, scratch: scratch, snapshot: snapshot, unused: unused))
         return DescriptorTable(core: core)
     }
 
@@ -92,6 +114,7 @@ struct DescriptorTable {
         Memory.free(core.pointee.chunks)
         core.pointee.scratch.destroy()
         core.pointee.snapshot.destroy()
+        core.pointee.unused.destroy()
         Memory.free(core)
     }
 
@@ -110,7 +133,8 @@ struct DescriptorTable {
     /// Everything that the table occupies.
     var bytes: Int {
         MemoryLayout<Core>.stride + DescriptorTable.maximumChunks * MemoryLayout<Chunk?>.stride
-            + core.pointee.chunkBytes + core.pointee.statistics.descriptorBytes + scratch.bytes + snapshot.bytes
+            + core.pointee.chunkBytes + core.pointee.statistics.descriptorBytes + core.pointee.unused.bytes
+            + scratch.bytes + snapshot.bytes
     }
 
     // Words.
@@ -141,24 +165,25 @@ struct DescriptorTable {
 
     /// The number of the descriptor with this content, with a reference taken; made if there is none.
     /// nil: memory is exhausted, or all numbers are in use.
-    func intern(_ state: ScratchState) -> UInt32? { intern(state.content, .fails) }
+    func intern(_ state: ScratchState) -> UInt32? { intern(state, .fails) }
 
     func internWaiting(_ state: ScratchState) -> UInt32 {
-        guard let number = intern(state.content, .waits) else {
+        guard let number = intern(state, .waits) else {
             preconditionFailure("2^31 descriptors")
         }
         return number
     }
 
-    private func intern(_ content: PageContent, _ exhaustion: Memory.Exhaustion) -> UInt32? {
+    private func intern(_ state: ScratchState, _ exhaustion: Memory.Exhaustion) -> UInt32? {
         // One state, one word: what fits a word is never interned.
-        assert(!content.fitsWord)
-        assert(content.violation() == nil)
+        assert(!state.content.fitsWord)
+        assert(state.content.violation() == nil)
+        let content = state.encoded
         core.pointee.statistics.lookups += 1
         switch core.pointee.tree.search(content) {
         case .found(let pointer):
             core.pointee.statistics.found += 1
-            pointer.pointee.pages += 1
+            retain(pointer)
             return pointer.pointee.number
         case .missing(let place):
             guard let number = freeNumber(exhaustion) else { return nil }
@@ -175,22 +200,32 @@ struct DescriptorTable {
     }
 
     /// One more page is in this condition.
-    func retain(_ number: UInt32) { descriptor(number).pointer.pointee.pages += 1 }
+    func retain(_ number: UInt32) { retain(descriptor(number).pointer) }
 
-    /// One page less. The last one frees the descriptor.
-    func release(_ number: UInt32) {
-        let pointer = descriptor(number).pointer
+    @inline(__always)
+    func retain(_ pointer: DescriptorPointer) {
+        if pointer.pointee.pages == 0 { noteUsed() }
+        pointer.pointee.pages &+= 1
+    }
+
+    /// One page less. The last one frees the descriptor, unless it is kept.
+    func release(_ number: UInt32) { release(descriptor(number).pointer) }
+
+    @inline(__always)
+    func release(_ pointer: DescriptorPointer) {
         precondition(pointer.pointee.pages > 0)
-        pointer.pointee.pages -= 1
-        if pointer.pointee.pages > 0 { return }
+        pointer.pointee.pages &-= 1
+        if pointer.pointee.pages == 0 { noteUnused(pointer) }
+    }
 
+    /// Nobody refers to it any more.
+    func free(_ pointer: DescriptorPointer) {
         var bytes = Descriptor(pointer: pointer).bytes
         if pointer.pointee.edges != nil { bytes += MemoryLayout<DescriptorEdges>.stride }
         core.pointee.statistics.descriptorBytes -= bytes
-        core.pointee.statistics.live -= 1
         core.pointee.tree.remove(pointer)
+        let number = pointer.pointee.number
         let slot = slot(number)
-        slot.pointee.descriptor = nil
         slot.pointee.nextFree = core.pointee.firstFree
         core.pointee.firstFree = number
         Memory.free(pointer.pointee.edges)
@@ -203,6 +238,7 @@ struct DescriptorTable {
     }
 
     /// The number must refer to a live descriptor: a word of the page map does, while the lock is held.
+    @inline(__always)
     func descriptor(_ number: UInt32) -> Descriptor {
         guard let pointer = existing(number) else { preconditionFailure("a word refers to no descriptor") }
         assert(pointer.pointee.number == number)
@@ -210,6 +246,7 @@ struct DescriptorTable {
     }
 
     /// nil: the number is free.
+    @inline(__always)
     func existing(_ number: UInt32) -> DescriptorPointer? {
         if number == 0 || number > core.pointee.numbersUsed { return nil }
         return slot(number).pointee.descriptor
@@ -217,15 +254,16 @@ struct DescriptorTable {
 
     // Numbers.
 
-    /// Number n lies in chunk k at place i, where n - 1 = firstChunk * (2^k - 1) + i.
+    /// Number n lies in chunk k at place i, where n - 1 + firstChunk = firstChunk * 2^k + i, i less than firstChunk * 2^k.
+    @inline(__always)
     private static func position(_ number: UInt32) -> (chunk: Int, index: Int) {
-        let scaled = (number - 1) / firstChunk + 1
-        let chunk = UInt32.bitWidth - 1 - scaled.leadingZeroBitCount
-        let before = firstChunk * ((1 << UInt32(chunk)) - 1)
-        return (chunk, Int(number - 1 - before))
+        let place = number &+ (firstChunk - 1)
+        let highest = UInt32.bitWidth - 1 - place.leadingZeroBitCount
+        return (highest &- firstChunk.trailingZeroBitCount, Int(truncatingIfNeeded: place ^ (1 &<< UInt32(truncatingIfNeeded: highest))))
     }
 
     /// The chunk must exist.
+    @inline(__always)
     private func slot(_ number: UInt32) -> UnsafeMutablePointer<Slot> {
         let (chunk, index) = DescriptorTable.position(number)
         return core.pointee.chunks[chunk].unsafelyUnwrapped + index
@@ -260,6 +298,5 @@ struct DescriptorTable {
             core.pointee.numbersUsed = number
         }
         slot.pointee.descriptor = descriptor
-        slot.pointee.nextFree = 0
     }
 }

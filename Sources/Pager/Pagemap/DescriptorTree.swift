@@ -30,11 +30,11 @@ struct DescriptorTree {
         case missing(Place)
     }
 
-    func search(_ content: PageContent) -> SearchResult {
+    func search(_ content: EncodedContent) -> SearchResult {
         var place = Place(parent: nil, side: .left)
         var next = root
         while let descriptor = next {
-            let order = PageContent.order(content, Descriptor(pointer: descriptor).content)
+            let order = EncodedContent.order(content, Descriptor(pointer: descriptor).content)
             if order == 0 { return .found(descriptor) }
             place = Place(parent: descriptor, side: order < 0 ? .left : .right)
             next = DescriptorTree.child(descriptor, place.side)
@@ -232,8 +232,8 @@ extension DescriptorTree {
         var previous: DescriptorPointer?
         var broken: StaticString?
         forEach { descriptor in
-            if let previous, PageContent.order(Descriptor(pointer: previous).content,
-                                               Descriptor(pointer: descriptor).content) >= 0 {
+            if let previous, EncodedContent.order(Descriptor(pointer: previous).content,
+                                                  Descriptor(pointer: descriptor).content) >= 0 {
                 broken = "T1 order"
             }
             previous = descriptor

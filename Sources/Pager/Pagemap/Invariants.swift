@@ -111,6 +111,42 @@ extension PageContent {
     }
 }
 
+extension EncodedContent {
+    /// P2, S1, S2, and that the form is the smaller one.
+    func violation() -> StaticString? {
+        var previous = noClient, count = 0
+        var broken: StaticString?
+        forEachAccess { client, access in
+            if previous != noClient && previous >= client || access == .none { broken = "S2 access entries" }
+            previous = client
+            count += 1
+        }
+        if broken != nil { return broken }
+        let words = count == 0 ? 0 : previous / EncodedContent.clientsPerWord + 1
+        let isDense = count > 0 && Int(words) * 8 <= count * MemoryLayout<PackedEntry>.stride
+        if isDense != traits.isDense || units != (isDense ? words : UInt32(count)) { return "S2 form of the access set" }
+        for index in 0..<pendingCount {
+            if index > 0 && pendingErrors[index - 1].client >= pendingErrors[index].client || pendingErrors[index].code == 0 {
+                return "S2 pending errors"
+            }
+        }
+        for index in 0..<queueCount {
+            for other in 0..<index where waiter(at: index).client == waiter(at: other).client { return "P2 waits twice" }
+        }
+        if traits.hasRest != (error != 0 || queueCount != 0 || pendingCount != 0) { return "S2 rest" }
+        return isInvalid && error == 0 ? "S1 invalid without an error" : nil
+    }
+
+    /// As of `PageContent`.
+    var fitsWord: Bool {
+        let limit = WordLayout.clients
+        var fits = pendingCount == 0 && WordError.field(error) != nil && !(error != 0 ? isWriteLocked : isInvalid)
+        forEachAccess { client, _ in if client >= limit { fits = false } }
+        for index in 0..<queueCount where queueEntries[index].client >= limit { fits = false }
+        return fits
+    }
+}
+
 extension ScratchState {
     func violation() -> StaticString? {
         let content = content
@@ -141,19 +177,19 @@ extension DescriptorTable {
     func violation() -> StaticString? {
         if let broken = core.pointee.tree.violation() { return broken }
 
-        var live = 0, bytes = 0
+        var live = 0, unused = 0, bytes = 0
         var broken: StaticString?
         core.pointee.tree.forEach { pointer in
             let descriptor = Descriptor(pointer: pointer)
             if existing(descriptor.number) != pointer { broken = "D1 a descriptor without its slot" }
-            if descriptor.pages == 0 { broken = "D2 a descriptor without pages" }
+            if descriptor.pages == 0 && !pointer.pointee.isListed { broken = "D2 a descriptor without pages" }
             if descriptor.content.fitsWord { broken = "D2 a descriptor that fits a word" }
             if let invalid = descriptor.content.violation() { broken = invalid }
-            live += 1
+            if descriptor.pages == 0 { unused += 1 } else { live += 1 }
             bytes += descriptor.bytes + (pointer.pointee.edges == nil ? 0 : MemoryLayout<DescriptorEdges>.stride)
         }
         if broken != nil { return broken }
-        if live != statistics.live || bytes != statistics.descriptorBytes { return "D3 statistics" }
+        if live != statistics.live || unused != statistics.unused || bytes != statistics.descriptorBytes { return "D3 statistics" }
 
         var used = 0
         var number: UInt32 = 1
@@ -161,7 +197,7 @@ extension DescriptorTable {
             if existing(number) != nil { used += 1 }
             number += 1
         }
-        if used != live { return "D2 a descriptor that is not in the tree" }
+        if used != live + unused { return "D2 a descriptor that is not in the tree" }
         var free = 0
         number = core.pointee.firstFree
         while number != 0 {

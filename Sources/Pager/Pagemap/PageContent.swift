@@ -1,10 +1,9 @@
-// What a wide state says, as arrays: read access and total order. Scratch states and descriptors both store it.
+// What a wide state says, as arrays: how scratch states have it. (Descriptors store it encoded: EncodedContent.swift.)
 //
 // Guarantees:
 //   - The form is canonical: two contents are equal exactly if they say the same of the page. The access
 //     entries are sorted by client and never `.none`, pending errors are sorted and never 0, the queue is in
 //     order of arrival.
-//   - `order` is a total order of contents. It depends on nothing but the content.
 //   - `PageContent` is a view: it owns nothing and is void as soon as the state that it views changes.
 
 /// One client's access, or one waiter, in 32 bits with the client on top: entries sort by client.
@@ -64,11 +63,6 @@ struct ContentSummary {
         let one: UInt32 = entered ? 1 : .max
         if access == .write { writerCount &+= one }
         if access == .revoking { revokingCount &+= one }
-    }
-
-    /// Flags and activity in one number; only for comparisons.
-    fileprivate var flags: UInt32 {
-        UInt32(activity.rawValue) | (isHeld ? 8 : 0) | (isInvalid ? 16 : 0) | (isWriteLocked ? 32 : 0)
     }
 }
 
@@ -167,40 +161,4 @@ struct PageContent {
         for index in 0..<queueCount where queueEntries[index].client == client { return index }
         return nil
     }
-
-    // Total order.
-
-    /// Negative, 0 or positive, as `a` comes before `b`, is equal to it, or comes after it.
-    /// What is quick to compare, and differs most, comes first.
-    static func order(_ a: PageContent, _ b: PageContent) -> Int {
-        var result = order(a.summary.accessCount, b.summary.accessCount)
-        if result != 0 { return result }
-        result = order(a.summary.queueCount, b.summary.queueCount)
-        if result != 0 { return result }
-        result = order(a.summary.pendingCount, b.summary.pendingCount)
-        if result != 0 { return result }
-        result = order(a.summary.flags, b.summary.flags)
-        if result != 0 { return result }
-        result = order(UInt32(bitPattern: a.error), UInt32(bitPattern: b.error))
-        if result != 0 { return result }
-        for index in 0..<a.accessCount {
-            result = order(a.accessEntries[index].raw, b.accessEntries[index].raw)
-            if result != 0 { return result }
-        }
-        for index in 0..<a.queueCount {
-            result = order(a.queueEntries[index].raw, b.queueEntries[index].raw)
-            if result != 0 { return result }
-        }
-        for index in 0..<a.pendingCount {
-            let left = a.pendingErrors[index], right = b.pendingErrors[index]
-            result = order(left.client, right.client)
-            if result != 0 { return result }
-            result = order(UInt32(bitPattern: left.code), UInt32(bitPattern: right.code))
-            if result != 0 { return result }
-        }
-        return 0
-    }
-
-    @inline(__always)
-    private static func order(_ a: UInt32, _ b: UInt32) -> Int { a == b ? 0 : (a < b ? -1 : 1) }
 }

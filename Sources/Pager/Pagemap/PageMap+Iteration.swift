@@ -54,6 +54,23 @@ extension PageMap {
         forEachWord(in: pages.lowerBound...(pages.upperBound - 1), body)
     }
 
+    /// The leaves, in ascending order: the first page's number and the words. `body` may change words and touch pages.
+    @inline(__always)
+    func forEachLeaf(_ body: (UInt64, WordPointer) -> Void) {
+        var page: UInt64 = 0
+        while true {
+            let last: UInt64
+            switch leaf(at: page) {
+            case .absent(let lastAbsent): last = lastAbsent
+            case .present(let words):
+                body(page, words)
+                last = MapLayout.lastPage(page, 0)
+            }
+            if last == .max { return }
+            page = last + 1
+        }
+    }
+
     private enum LeafResult {
         case present(WordPointer)
         /// No page up to this one was touched, from the page that was asked for.

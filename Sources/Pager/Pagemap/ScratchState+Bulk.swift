@@ -103,7 +103,7 @@ extension ScratchState {
         for index in 0..<state.queueCount { enqueue(state.waiter(at: index)) }
     }
 
-    /// The state that the descriptor, or another scratch state, has.
+    /// The state that another scratch state has.
     func load(_ content: PageContent) {
         precondition(content.capacityNeeded <= storage.pointee.capacity)
         storage.pointee.access.update(from: content.accessEntries, count: content.accessCount)

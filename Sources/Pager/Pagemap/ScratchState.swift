@@ -22,12 +22,14 @@ struct ScratchState {
         var access: UnsafeMutablePointer<PackedEntry>
         var queue: UnsafeMutablePointer<PackedEntry>
         var pending: UnsafeMutablePointer<PendingError>
+        /// Where the state is encoded: as many bytes as the access entries.
+        var map: UnsafeMutablePointer<UInt64>
     }
 
     let storage: UnsafeMutablePointer<Storage>
 
     /// Bytes of the arrays for one client.
-    private static let bytesPerClient = 2 * MemoryLayout<PackedEntry>.stride + MemoryLayout<PendingError>.stride
+    private static let bytesPerClient = 3 * MemoryLayout<PackedEntry>.stride + MemoryLayout<PendingError>.stride
 
     /// A state at rest, with room for the clients of a word. nil: memory is exhausted.
     static func create() -> ScratchState? {
@@ -38,7 +40,7 @@ struct ScratchState {
             return nil
         }
         storage.initialize(to: Storage(capacity: capacity, access: arrays.access, queue: arrays.queue,
-                                       pending: arrays.pending))
+                                       pending: arrays.pending, map: arrays.map))
         return ScratchState(storage: storage)
     }
 
@@ -62,6 +64,7 @@ struct ScratchState {
         storage.pointee.access = arrays.access
         storage.pointee.queue = arrays.queue
         storage.pointee.pending = arrays.pending
+        storage.pointee.map = arrays.map
         Memory.free(old.access)
         return true
     }
@@ -75,6 +78,7 @@ struct ScratchState {
         let access: UnsafeMutablePointer<PackedEntry>
         let queue: UnsafeMutablePointer<PackedEntry>
         let pending: UnsafeMutablePointer<PendingError>
+        let map: UnsafeMutablePointer<UInt64>
 
         init?(_ capacity: Int) {
             guard let block = Memory.allocateBytes(capacity * ScratchState.bytesPerClient) else { return nil }
@@ -83,6 +87,8 @@ struct ScratchState {
             queue = access + capacity
             pending = (block + entries * MemoryLayout<PackedEntry>.stride)
                 .bindMemory(to: PendingError.self, capacity: capacity)
+            // (The capacity is even.)
+            map = UnsafeMutableRawPointer(pending + capacity).bindMemory(to: UInt64.self, capacity: capacity / 2)
         }
     }
 

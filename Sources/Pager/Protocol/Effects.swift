@@ -60,27 +60,51 @@ enum Refusal: UInt8 {
     case offerNotWanted
 }
 
+/// 24 bytes without gaps: descriptors' edges remember them as they are (`payload`).
 struct Effects: Equatable {
-    var action = Action.none
     /// The answered clients: this one, or, where it is `noClient`, the first `count` of the queue
     /// as it was before the event, `without` not counted (a client that is gone).
-    var client = noClient
-    var count = 0
-    var without = noClient
+    var client: ClientNumber
+    private var answered: UInt32
+    var without: ClientNumber
     /// `.error`: the code. Not zero.
-    var code: Int32 = 0
+    var code: Int32
+    var action: Action
+    var data: DataFate
+    var held: HeldFate
+    var refusal: Refusal
     /// `.supply*`: writing is permitted.
-    var write = false
+    var write: Bool
     /// `.supply*`: evictions of the page must be told.
-    var precious = false
+    var precious: Bool
     /// `.flush`: precious pages come back though they are clean.
-    var returnAll = false
-    var data = DataFate.used
-    var held = HeldFate.unchanged
+    var returnAll: Bool
     /// Somebody has the page, or its eviction is still to be told, should nobody get it after all; goes back in
     /// `Context.hadHolders` with the report.
-    var holders = false
-    var refusal = Refusal.none
+    var holders: Bool
+
+    var count: Int {
+        get { Int(answered) }
+        set { answered = UInt32(newValue) }
+    }
+
+    @inline(__always)
+    init(action: Action = .none, client: ClientNumber = noClient, count: Int = 0, without: ClientNumber = noClient, code: Int32 = 0,
+         write: Bool = false, precious: Bool = false, returnAll: Bool = false, data: DataFate = .used, held: HeldFate = .unchanged,
+         holders: Bool = false, refusal: Refusal = .none) {
+        self.action = action
+        self.client = client
+        answered = UInt32(count)
+        self.without = without
+        self.code = code
+        self.write = write
+        self.precious = precious
+        self.returnAll = returnAll
+        self.data = data
+        self.held = held
+        self.holders = holders
+        self.refusal = refusal
+    }
 
     static let nothing = Effects()
 }

@@ -17,22 +17,23 @@ struct Callback {
     enum State: UInt8 { case running, aside, resuming }
 
     let pager: PagerPointer
-    let action: Action
     /// Whose callbacks run, or follow in this row.
     var pages: ClosedRange<UInt64>
     /// The one around it in this thread: it called something that called the translator, or is a row of which this one follows.
     let outer: CallbackPointer?
-    /// Changes in its own thread (but `resuming` to `running`), under the pager's lock.
-    var state = State.running
-    /// A direct write: how many had begun with it.
-    var directNumber: UInt32?
+    // (What follows lies together, so that few stores make a record.)
     /// Versions that follow the one at hand.
     var rest: JobPointer?
-    /// They are not begun and need not be done in this row.
-    var mayLeaveRest = false
     // In `AsideList`.
-    var isListed = false
     var next: CallbackPointer?
+    var isListed = false
+    /// The versions of `rest` are not begun and need not be done in this row.
+    var mayLeaveRest = false
+    /// Changes in its own thread (but `resuming` to `running`), under the pager's lock.
+    var state = State.running
+    let action: Action
+    /// A direct write: how many had begun with it.
+    var directNumber: UInt32?
 
     static var current: CallbackPointer? { platform_callback()?.assumingMemoryBound(to: Callback.self) }
 }
@@ -95,7 +96,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     @inline(__always)
     func inCallback<Result>(_ action: Action, _ pages: ClosedRange<UInt64>,
                             _ body: (CallbackPointer) -> Result) -> Result {
-        var callback = Callback(pager: self, action: action, pages: pages, outer: Callback.current)
+        var callback = Callback(pager: self, pages: pages, outer: Callback.current, action: action)
         return withUnsafeMutablePointer(to: &callback) { callback in
             platform_set_callback(callback)
             let result = body(callback)

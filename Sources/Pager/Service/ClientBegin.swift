@@ -98,6 +98,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         client.pointee.control.store(control, ordering: .releasing)
         client.pointee.attached.store(1, ordering: .sequentiallyConsistent)
         pointee.clients.core.pointee.attached.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        noteQuickClientLocked()
         pointee.monitor.unlock()
         return client
     }
@@ -110,5 +111,6 @@ extension ClientTable {
         locked.pointee.index.insert(UnsafeMutableRawPointer(client).assumingMemoryBound(to: HashLink.self),
                                   UInt64(control))
         client.pointee.isIndexed = true
+        ClientHints(core.pointee.hints.load(ordering: .relaxed))?.note(control, client.pointee.number)
     }
 }

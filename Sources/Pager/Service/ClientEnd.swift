@@ -3,6 +3,39 @@
 import CPlatform
 import Synchronization
 
+/// What the rules say of a client's end to a page: most pages of a client are in one condition, and the rules are a pure function, so what they
+/// said to a word is kept for the next page with the same.
+private struct ForgetMove {
+    let number: ClientNumber
+    /// A word that does not name the client; 0: none is known.
+    private(set) var unconcerned: UInt32 = 0
+    /// A word that names it, and what becomes of it, where that is all; 0: none is known.
+    private(set) var from: UInt32 = 0
+    private(set) var to: UInt32 = 0
+
+    init(_ number: ClientNumber) { self.number = number }
+
+    /// Whether nothing is to be done for pages with this word.
+    mutating func learn(_ word: Word, _ context: Context) -> Bool {
+        if word.isDescriptor { return false }
+        var state = WordState(word)
+        if state.access(of: number) == .none && state.isQueueEmpty {
+            unconcerned = word.raw
+            return true
+        }
+        // While somebody waits, what follows depends on more than the word.
+        if !state.isQueueEmpty || state.isHeld { return false }
+        var effects = PageProtocol.step(&state, .clientGone(number), context)
+        effects.holders = false
+        effects.without = noClient
+        if effects == .nothing && !state.overflowed && !state.isHeld {
+            from = word.raw
+            to = state.word.raw
+        }
+        return false
+    }
+}
+
 extension UnsafeMutablePointer where Pointee == PagerObject {
     /// What the client says is refused from now on, and nobody waits for it. false: it was gone already.
     /// `endClient` must follow, after the turn has passed.
@@ -11,6 +44,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.clients.core.pointee.attached.wrappingSubtract(1, ordering: .sequentiallyConsistent)
         forgetFormerControl(client)
         pointee.monitor.lock()
+        noteQuickClientLocked()
         forgetRequestsLocked(client.pointee.number)
         locked.pointee.attributeChange.clientGone(client.pointee.number)
         pointee.monitor.wakeAll()
@@ -34,16 +68,45 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Every page forgets the client; then its number and its names are free. Others are served meanwhile.
     func endClient(_ client: ClientPointer) {
         let number = client.pointee.number
-        pointee.map.forEachWord(in: 0...UInt64.max) { page, slot in
-            // In one order with `attached`: whoever gives the client a page sees that it has gone, or we see the page (`forgetIfGone`).
-            let word = Word(loaded: slot.pointee.load(ordering: .sequentiallyConsistent))
-            if !word.isDescriptor {
-                let state = WordState(word)
-                if state.access(of: number) == .none && state.isQueueEmpty { return }
+        var quick = ForgetMove(number)
+        pointee.map.forEachLeaf { first, words in
+            for index in 0..<MapLayout.leafWords {
+                // In one order with `attached`: whoever gives the client a page sees that it has gone, or we see the page (`forgetIfGone`).
+                let word = (words + index).pointee.load(ordering: .sequentiallyConsistent)
+                if word == 0 || word == quick.unconcerned { continue }
+                if word == quick.from && (words + index).pointee.compareExchange(
+                    expected: word, desired: quick.to, ordering: .acquiringAndReleasing).exchanged { continue }
+                forget(number, first + widen(index), words + index, &quick)
             }
-            perform(page, transition(page, .clientGone(number), context()))
         }
+        pointee.monitor.lock()
+        // Nobody else is likely to bring pages into the conditions that this client's were in.
+        if pointee.descriptors.statistics.live == 0 { pointee.descriptors.freeUnused() }
+        pointee.monitor.unlock()
         release(client)
+    }
+
+    /// One page, which may differ from those before it.
+    @inline(never)
+    private func forget(_ number: ClientNumber, _ page: UInt64, _ slot: WordPointer, _ quick: inout ForgetMove) {
+        let word = Word(loaded: slot.pointee.load(ordering: .sequentiallyConsistent))
+        if word == .untouched || quick.learn(word, context()) || word.isDescriptor && !isNamed(number, slot) { return }
+        if word.raw == quick.from && slot.pointee.compareExchange(
+            expected: word.raw, desired: quick.to, ordering: .acquiringAndReleasing).exchanged { return }
+        perform(page, transition(page, .clientGone(number), context()))
+    }
+
+    /// Whether the descriptor that the page is in has the client anywhere. (A page that has left it since is looked at all the same.)
+    @inline(never)
+    private func isNamed(_ number: ClientNumber, _ slot: WordPointer) -> Bool {
+        pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
+        let word = Word(loaded: slot.pointee.load(ordering: .sequentiallyConsistent))
+        if !word.isDescriptor { return true }
+        let content = pointee.descriptors.descriptor(word.descriptor).content
+        if content.access(of: number) != .none || content.pendingError(of: number) != 0 { return true }
+        for index in 0..<content.queueCount where content.waiter(at: index).client == number { return true }
+        return false
     }
 
     /// A page was given to a client that may have gone meanwhile, too late for its end to find the page.

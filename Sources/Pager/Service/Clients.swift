@@ -26,6 +26,8 @@ struct Client: ~Copyable {
     /// 1: the death of the control port will be announced to us, or has been and nobody has taken that in. The notification brings one more
     /// reference of the name, which whoever makes this 0 gives up.
     let noticeOwed = Atomic<UInt32>(0)
+    /// For clients whose state fits the word. Set before the client is a pager's `quickClient`.
+    var moves = QuickMoves()
     /// The name under which messages may still come that were received before the port was renamed; 0: none. Locked.
     /// A dead name of ours stands in its place, so that it means nothing else meanwhile.
     var formerControl: mach_port_t = 0
@@ -59,6 +61,8 @@ struct ClientTable {
         let attachments = Atomic<UInt>(0)
         /// Clients whose `formerControl` may come.
         let formerControls = Atomic<UInt32>(0)
+        /// `ClientHints`, once there is a fifth client; 0: none.
+        let hints = Atomic<UInt>(0)
     }
 
     struct LockedPart {
@@ -103,6 +107,7 @@ struct ClientTable {
     func destroy() {
         for index in 0..<ClientTable.maximumChunks { Memory.free(core.pointee.chunks[index]) }
         locked.pointee.index.destroy()
+        ClientHints(core.pointee.hints.load(ordering: .relaxed))?.destroy()
         Memory.free(locked)
         Memory.free(core.pointee.chunks)
         core.deinitialize(count: 1)
@@ -127,13 +132,19 @@ struct ClientTable {
         return core.pointee.chunks[chunk].unsafelyUnwrapped + Int(number - before)
     }
 
-    /// The client with this control port, without a lock: it finds the first four. nil: ask `search`.
+    /// The client with this control port, without a lock: it finds the first four and most of the others. nil: ask `search`.
     @inline(__always)
     func find(_ control: mach_port_t) -> ClientPointer? {
         let first = core.pointee.chunks[0].unsafelyUnwrapped
         // The name says the number.
         let said = first + Int(control & 3)
         if said.pointee.control.load(ordering: .acquiring) == control { return said }
+        if let hints = ClientHints(core.pointee.hints.load(ordering: .acquiring)), let client = hints.find(control, self) { return client }
+        return findFirst(first, control)
+    }
+
+    @inline(never)
+    private func findFirst(_ first: ClientPointer, _ control: mach_port_t) -> ClientPointer? {
         for index in 0..<Int(ClientTable.firstChunk) {
             let client = first + index
             if client.pointee.control.load(ordering: .acquiring) == control { return client }
@@ -173,7 +184,13 @@ struct ClientTable {
         if number >= PackedEntry.maximumClient { return nil }
         let scaled = number / ClientTable.firstChunk + 1
         let chunk = UInt32.bitWidth - 1 - scaled.leadingZeroBitCount
-        if core.pointee.chunks[chunk] == nil && !ClientTable.makeChunk(core.pointee.chunks, chunk) { return nil }
+        if core.pointee.chunks[chunk] == nil {
+            if !ClientTable.makeChunk(core.pointee.chunks, chunk) { return nil }
+            // (Without memory for them the look-up goes the long way.)
+            if core.pointee.hints.load(ordering: .relaxed) == 0, let hints = ClientHints.create() {
+                core.pointee.hints.store(UInt(bitPattern: hints.numbers), ordering: .releasing)
+            }
+        }
         locked.pointee.used = number + 1
         return client(number)
     }
@@ -244,7 +261,7 @@ extension ClientPointer {
         var count = pointee.references.load(ordering: .relaxed)
         while count != 0 {
             let (exchanged, original) = pointee.references.weakCompareExchange(
-                expected: count, desired: count + 1, ordering: .acquiringAndReleasing)
+                expected: count, desired: count &+ 1, ordering: .acquiringAndReleasing)
             if exchanged { return true }
             count = original
         }
@@ -279,6 +296,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func forgetFormerControl(_ client: ClientPointer) {
         pointee.monitor.lock()
         let former = pointee.clients.takeFormerControl(client)
+        noteQuickClientLocked()
         pointee.monitor.unlock()
         if former != 0 { _ = mach_port_deallocate(mach_task_self(), former) }
     }

@@ -31,6 +31,13 @@ struct LockRequest {
     var operation: UnsafeMutablePointer<RangeOperation>?
 }
 
+/// An entry that is to be sent.
+struct QueuedLock {
+    let client: ClientNumber
+    let request: LockRequest
+    let serial: UInt64
+}
+
 enum LockState: UInt8 { case preparing, queued, sending, sent, sweeping }
 
 struct LockEntry {
@@ -42,7 +49,7 @@ struct LockEntry {
     var state = LockState.queued
     var request: LockRequest
     /// When, in milliseconds.
-    let asked = platform_clock_ms()
+    let asked: UInt64
     /// Pages that the client was given since (users' flushes only).
     var given: UnsafeMutablePointer<UInt64>?
     var givenCount = 0
@@ -81,7 +88,12 @@ typealias LockEntryPointer = UnsafeMutablePointer<LockEntry>
 struct Ledger {
     private var index = HashIndex()
     private(set) var first: LockEntryPointer?
-    private var nextSerial: UInt64 = 1
+    private(set) var nextSerial: UInt64 = 1
+    /// Records without an entry, linked through `next`: a few are kept, since most entries live for one message.
+    private var spare: LockEntryPointer?
+    private(set) var spareCount = 0
+
+    private static let spareLimit = 64
 
     static func key(_ client: ClientNumber, _ offset: vm_offset_t, _ length: vm_size_t) -> UInt64 {
         (UInt64(offset) &* 31 &+ UInt64(length)) &* 0x1_0000_01b3 &+ UInt64(client)
@@ -89,7 +101,22 @@ struct Ledger {
 
     mutating func destroy() {
         while let entry = first { remove(entry) }
+        while let entry = takeSpare() { Memory.free(entry) }
         index.destroy()
+    }
+
+    mutating func takeSpare() -> LockEntryPointer? {
+        guard let entry = spare else { return nil }
+        spare = entry.pointee.next
+        spareCount -= 1
+        return entry
+    }
+
+    /// Of a record that nobody uses.
+    mutating func giveSpare(_ entry: LockEntryPointer) {
+        entry.pointee.next = spare
+        spare = entry
+        spareCount += 1
     }
 
     mutating func append(_ entry: LockEntryPointer) {
@@ -117,10 +144,11 @@ struct Ledger {
             first = entry.pointee.next
         }
         Memory.free(entry.pointee.given)
-        Memory.free(entry)
+        if spareCount < Ledger.spareLimit { giveSpare(entry) } else { Memory.free(entry) }
     }
 
     /// The first entry with this key in one of these states.
+    @inline(__always)
     func find(_ client: ClientNumber, _ offset: vm_offset_t, _ length: vm_size_t,
               _ wanted: (LockState) -> Bool) -> LockEntryPointer? {
         var link = index.find(Ledger.key(client, offset, length))
@@ -134,6 +162,10 @@ struct Ledger {
         }
         return nil
     }
+
+    /// No record of the index comes behind it that could have its key.
+    @inline(__always)
+    func isLast(_ entry: LockEntryPointer) -> Bool { entry.pointee.link.next == nil }
 
     private func link(_ entry: LockEntryPointer) -> HashLinkPointer {
         UnsafeMutableRawPointer(entry).assumingMemoryBound(to: HashLink.self)
@@ -160,19 +192,19 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if !client.acquire() { return false }
         defer { release(client) }
         if let outcome, !outcome.means(client, request.page, self) { return false }
-        guard let entry = Memory.allocate(LockEntry.self, 1, .waits) else { return false }
-        entry.initialize(to: LockEntry(serial: 0, client: number, request: request))
+        let asked = platform_clock_ms()
         let prepares = request.isUsers && request.flush
         if prepares { pointee.rangeFlushes.wrappingAdd(1, ordering: .sequentiallyConsistent) }
 
-        pointee.monitor.lock()
+        let entry = lockWithSpare()
         // A client that is leaving has its entries taken away under this lock; after that none may come.
         if client.pointee.attached.load(ordering: .acquiring) == 0 {
+            locked.pointee.ledger.giveSpare(entry)
             pointee.monitor.unlock()
             if prepares { pointee.rangeFlushes.wrappingSubtract(1, ordering: .sequentiallyConsistent) }
-            Memory.free(entry)
             return false
         }
+        entry.initialize(to: LockEntry(serial: 0, client: number, request: request, asked: asked))
         locked.pointee.ledger.append(entry)
         let serial = entry.pointee.serial
         if prepares { entry.pointee.state = .preparing }
@@ -182,8 +214,21 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return true
     }
 
+    /// Takes the lock, with a record for an entry in hand.
+    func lockWithSpare() -> LockEntryPointer {
+        pointee.monitor.lock()
+        while true {
+            if let entry = locked.pointee.ledger.takeSpare() { return entry }
+            pointee.monitor.unlock()
+            let made = Memory.allocate(LockEntry.self, 1, .waits)
+            pointee.monitor.lock()
+            if let made { return made }
+        }
+    }
+
     /// The entry is to be sent: by the caller now (true), or by whoever is before it with the same key. Locked.
-    private func becomeNextLocked(_ entry: LockEntryPointer) -> Bool {
+    @inline(__always)
+    func becomeNextLocked(_ entry: LockEntryPointer) -> Bool {
         let request = entry.pointee.request
         let first = locked.pointee.ledger.find(entry.pointee.client, request.offset, request.length) {
             $0 == .preparing || $0 == .queued || $0 == .sending
@@ -208,28 +253,44 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Sends this entry's request, and then those that queued up behind it (L1). Where sending fails the client is gone or
     /// given up, and its end is the answer.
     private func send(_ number: ClientNumber, _ first: LockRequest, _ firstSerial: UInt64) {
-        var serial = firstSerial
-        var request = first
-        while true {
-            sendLock(number, request)
+        sendLock(number, first)
+        pointee.monitor.lock()
+        let next = sentLocked(number, first, firstSerial)
+        pointee.monitor.unlock()
+        if let next { sendRest(next) }
+    }
+
+    /// The request of this entry was sent. Returns the entry that queued up behind it, which the caller is to send (L1). Locked.
+    @inline(__always)
+    func sentLocked(_ number: ClientNumber, _ request: LockRequest, _ serial: UInt64) -> QueuedLock? {
+        // Unless it was answered already, or its client is gone (L3).
+        if let entry = locked.pointee.ledger.find(number, request.offset, request.length, { $0 == .sending }),
+           entry.pointee.serial == serial {
+            entry.pointee.state = .sent
+            if locked.pointee.ledger.isLast(entry) { return nil }
+        }
+        return nextLocked(number, request)
+    }
+
+    @inline(never)
+    private func nextLocked(_ number: ClientNumber, _ request: LockRequest) -> QueuedLock? {
+        // Where ours was answered early, another thread may have begun to send behind it, and goes on with the rest.
+        let taken = locked.pointee.ledger.find(number, request.offset, request.length) { $0 == .sending } != nil
+        // (One that prepares itself goes on with the rest, too.)
+        guard !taken, let next = locked.pointee.ledger.find(number, request.offset, request.length, {
+            $0 == .queued || $0 == .preparing
+        }), next.pointee.state == .queued else { return nil }
+        next.pointee.state = .sending
+        return QueuedLock(client: number, request: next.pointee.request, serial: next.pointee.serial)
+    }
+
+    @inline(never)
+    func sendRest(_ first: QueuedLock) {
+        var queued: QueuedLock? = first
+        while let next = queued {
+            sendLock(next.client, next.request)
             pointee.monitor.lock()
-            // Unless it was answered already, or its client is gone (L3).
-            if let entry = locked.pointee.ledger.find(number, request.offset, request.length, { $0 == .sending }),
-               entry.pointee.serial == serial {
-                entry.pointee.state = .sent
-            }
-            // Where ours was answered early, another thread may have begun to send behind it, and goes on with the rest.
-            let taken = locked.pointee.ledger.find(number, request.offset, request.length) { $0 == .sending } != nil
-            // (One that prepares itself goes on with the rest, too.)
-            guard !taken, let next = locked.pointee.ledger.find(number, request.offset, request.length, {
-                $0 == .queued || $0 == .preparing
-            }), next.pointee.state == .queued else {
-                pointee.monitor.unlock()
-                return
-            }
-            next.pointee.state = .sending
-            serial = next.pointee.serial
-            request = next.pointee.request
+            queued = sentLocked(next.client, next.request, next.serial)
             pointee.monitor.unlock()
         }
     }

@@ -17,6 +17,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             locked.pointee.ledger.close(entry)
         } else {
             locked.pointee.ledger.remove(entry)
+            // Usually others are still to answer.
+            if let slot = pointee.map.word(at: request.page),
+               moveLocked(slot, Event.lockCompleted(number).edgeKey(context()), { $0.action == .none }) != nil {
+                pointee.monitor.unlock()
+                return takenIn()
+            }
         }
         pointee.monitor.unlock()
 

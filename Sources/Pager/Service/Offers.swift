@@ -81,6 +81,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.lock()
         if pointee.isOffered.load(ordering: .relaxed) == 0 {
             pointee.isOffered.store(1, ordering: .sequentiallyConsistent)
+            noteQuickClientLocked()
             awaitPresentTurnLocked()
         }
         while locked.pointee.offers.isTaking { _ = pointee.monitor.wait() }

@@ -8,8 +8,8 @@ struct Outcome {
     /// The state whose clients matter: where clients are answered the one before the event (its queue), where clients are
     /// asked the one after (its access set). The untouched word: there are none.
     var word: Word
-    /// What `word` says, where it refers to a descriptor: a reference to it is held until `releaseOutcome`.
-    var content: PageContent?
+    /// What `word` refers to, where it is a descriptor whose clients matter: a reference to it is held until `releaseOutcome`.
+    var descriptor: DescriptorPointer?
     /// `.supplyHeld`: the version to send, with a reference until `releaseOutcome`.
     var version: JobPointer?
     /// The page's word and what it was made, where no lock was held; nil: `attachments` tells.
@@ -23,10 +23,10 @@ struct Outcome {
     static let nothing = Outcome(effects: .nothing, word: .untouched)
     static let noMemory = Outcome(effects: .nothing, word: .untouched, exhausted: true)
 
-    init(effects: Effects, word: Word, content: PageContent? = nil, attachments: UInt = 0, exhausted: Bool = false) {
+    init(effects: Effects, word: Word, descriptor: DescriptorPointer? = nil, attachments: UInt = 0, exhausted: Bool = false) {
         self.effects = effects
         self.word = word
-        self.content = content
+        self.descriptor = descriptor
         self.attachments = attachments
         self.exhausted = exhausted
     }
@@ -70,16 +70,15 @@ struct Outcome {
     }
 
     private func waiter(at place: Int) -> ClientNumber {
-        if let content { return content.waiter(at: place).client }
+        if let descriptor { return Descriptor(pointer: descriptor).content.waiter(at: place).client }
         return WordState(word).waiter(at: place).client
     }
 
     /// Calls the body for each client that is outstanding: a lock request goes to it.
     func forEachOutstanding(_ body: (ClientNumber) -> Void) {
-        if let content {
-            for index in 0..<content.accessCount {
-                let entry = content.accessEntry(at: index)
-                if entry.access == .revoking || entry.access == .write { body(entry.client) }
+        if let descriptor {
+            Descriptor(pointer: descriptor).content.forEachAccess { holder, held in
+                if held == .revoking || held == .write { body(holder) }
             }
             return
         }
@@ -94,32 +93,17 @@ struct Outcome {
 // Effects and events as the descriptors' remembered edges keep them.
 
 extension Effects {
-    var payload: EdgePayload {
-        var flags = UInt64(action.rawValue) | UInt64(data.rawValue) << 8 | UInt64(held.rawValue) << 16
-        flags |= UInt64(refusal.rawValue) << 24
-        flags |= (write ? 1 << 32 : 0) | (precious ? 1 << 33 : 0) | (returnAll ? 1 << 34 : 0) | (holders ? 1 << 35 : 0)
-        return EdgePayload(a: flags, b: UInt64(client) | UInt64(without) << 32, c: UInt64(count), d: UInt64(UInt32(bitPattern: code)))
-    }
+    // (The two have the same size, or this does not compile to anything but a trap; every value of the enumerations came from one.)
+    @inline(__always)
+    var payload: EdgePayload { unsafeBitCast(self, to: EdgePayload.self) }
 
-    init(_ payload: EdgePayload) {
-        let flags = payload.a
-        action = Action(rawValue: UInt8(truncatingIfNeeded: flags)).unsafelyUnwrapped
-        data = DataFate(rawValue: UInt8(truncatingIfNeeded: flags >> 8)).unsafelyUnwrapped
-        held = HeldFate(rawValue: UInt8(truncatingIfNeeded: flags >> 16)).unsafelyUnwrapped
-        refusal = Refusal(rawValue: UInt8(truncatingIfNeeded: flags >> 24)).unsafelyUnwrapped
-        write = flags & 1 << 32 != 0
-        precious = flags & 1 << 33 != 0
-        returnAll = flags & 1 << 34 != 0
-        holders = flags & 1 << 35 != 0
-        client = ClientNumber(truncatingIfNeeded: payload.b)
-        without = ClientNumber(truncatingIfNeeded: payload.b >> 32)
-        count = Int(truncatingIfNeeded: payload.c)
-        code = Int32(truncatingIfNeeded: payload.d)
-    }
+    @inline(__always)
+    init(_ payload: EdgePayload) { self = unsafeBitCast(payload, to: Effects.self) }
 }
 
 extension Event {
     /// The event and all that the rules look at beside the state, as a key; 0: not worth remembering.
+    @inline(__always)
     func edgeKey(_ context: Context) -> UInt64 {
         let (kind, client, flags): (UInt64, ClientNumber, UInt64)
         switch self {

@@ -23,6 +23,11 @@ struct PagerObject: ~Copyable {
     /// Evictions are reported.
     let notify: Bool
     let pageShift: UInt64
+    let pageBytes: UInt64
+    /// The client that is alone and whose messages may take the short way (QuickMoves.swift); 0: there is none.
+    let quickClient = Atomic<UInt>(0)
+    /// `WordMoves`, once there was a second client; 0: none.
+    let wordMoves = Atomic<UInt>(0)
 
     let monitor: Monitor
     let map: PageMap
@@ -86,6 +91,8 @@ struct LockedState {
     var versions = VersionIndex()
     /// Versions without a reference, until the lock is let go.
     var garbage: JobPointer?
+    /// A record for the next version: most pages that come back need one for a moment.
+    var spareVersion: JobPointer?
     var ledger = Ledger()
     /// Somebody changes `answerPhase`.
     var isChangingPhase = false
@@ -122,7 +129,7 @@ extension PagerObject {
         let listing: UnsafeMutablePointer<WorkList.Entry>
 
         static func create() -> Parts? {
-            let monitor = Monitor.create(), map = PageMap.create(), descriptors = DescriptorTable.create()
+            let monitor = Monitor.create(), map = PageMap.create(), descriptors = DescriptorTable.create(keeping: 96)
             let clients = ClientTable.create(), strayWord = Memory.allocate(Atomic<UInt32>.self, 1)
             let locked = Memory.allocate(LockedState.self, 1), listing = Memory.allocate(WorkList.Entry.self, 1)
             if let monitor, let map, let descriptors, let clients, let strayWord, let locked, let listing {
@@ -157,7 +164,8 @@ extension PagerObject {
                            copyStrategy: memory_object_copy_strategy_t, notify: Bool) {
         parts.locked.initialize(to: LockedState(mayCache: mayCache, copyStrategy: copyStrategy))
         of(port: port).initialize(to: PagerObject(
-            port: port, user: user, notify: notify, pageShift: UInt64(vm_page_size.trailingZeroBitCount),
+            port: port, user: user, notify: notify, pageShift: widen(vm_page_size.trailingZeroBitCount),
+            pageBytes: widen(vm_page_size),
             monitor: parts.monitor, map: parts.map, strayWord: parts.strayWord, descriptors: parts.descriptors,
             clients: parts.clients, locked: parts.locked, listing: parts.listing))
     }
@@ -165,7 +173,7 @@ extension PagerObject {
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
     @inline(__always)
-    var pageSize: UInt64 { 1 << pointee.pageShift }
+    var pageSize: UInt64 { pointee.pageBytes }
 
     /// Only under the lock.
     @inline(__always)
@@ -175,16 +183,18 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     var portName: mach_port_t { pager_port_of(pointee.port) }
 
     @inline(__always)
-    func page(_ offset: vm_offset_t) -> UInt64 { UInt64(offset) >> pointee.pageShift }
+    func page(_ offset: vm_offset_t) -> UInt64 { widen(offset) &>> pointee.pageShift }
 
     @inline(__always)
-    func offset(_ page: UInt64) -> vm_offset_t { vm_offset_t(truncatingIfNeeded: page << pointee.pageShift) }
+    func offset(_ page: UInt64) -> vm_offset_t { vm_offset_t(truncatingIfNeeded: page &<< pointee.pageShift) }
 
     /// Frees everything. No reference is left, so nobody else is here.
     func finalize() {
         pointee.clients.releaseAllRights()
         locked.pointee.ledger.destroy()
         locked.pointee.versions.destroy()
+        Memory.free(locked.pointee.spareVersion)
+        WordMoves(pointee.wordMoves.load(ordering: .acquiring))?.destroy()
         let parts = PagerObject.Parts(monitor: pointee.monitor, map: pointee.map, strayWord: pointee.strayWord,
                                 descriptors: pointee.descriptors, clients: pointee.clients, locked: locked,
                                 listing: pointee.listing)

@@ -161,9 +161,16 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func callRead(_ next: NextCall) -> NextCall? {
         var buffer: vm_address_t = 0
         var writeLock: Int32 = 0
-        var code = inCallback(.read, next.page...next.page) { _ in
+        let code = inCallback(.read, next.page...next.page) { _ in
             pager_read_page(pointee.user, offset(next.page), &buffer, &writeLock)
         }
+        return afterRead(next, code, writeLock, buffer)
+    }
+
+    /// `pager_read_page` returned this.
+    @inline(__always)
+    func afterRead(_ next: NextCall, _ result: Int32, _ writeLock: Int32, _ read: vm_address_t) -> NextCall? {
+        var code = result, buffer = read
         pointee.counters.pageIns.increment()
         if code != 0 {
             // What a failed read left in the buffer is not ours.
@@ -234,10 +241,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func askOutstanding(_ page: UInt64, _ outcome: Outcome) {
         let downgrade = outcome.effects.action == .downgrade
         let returns = outcome.effects.returnAll ? MEMORY_OBJECT_RETURN_ALL : MEMORY_OBJECT_RETURN_DIRTY
-        outcome.forEachOutstanding { number in
-            if downgrade { pointee.counters.downgrades.increment() } else { pointee.counters.flushes.increment() }
-            _ = requestLock(number, .page(page, returns: returns, flush: !downgrade,
-                                          lock: downgrade ? VM_PROT_WRITE : VM_PROT_NO_CHANGE), by: outcome)
+        let request = LockRequest.page(page, returns: returns, flush: !downgrade, lock: downgrade ? VM_PROT_WRITE : VM_PROT_NO_CHANGE)
+        if outcome.slot != nil || !requestLocks(request, outcome) {
+            outcome.forEachOutstanding { number in
+                if downgrade { pointee.counters.downgrades.increment() } else { pointee.counters.flushes.increment() }
+                _ = requestLock(number, request, by: outcome)
+            }
         }
         releaseOutcome(outcome)
     }

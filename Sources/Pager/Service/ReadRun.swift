@@ -146,7 +146,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 extension Outcome {
     /// Data for one client, and nothing else.
     fileprivate var isPlainSupply: Bool {
-        effects.action == .supply && answeredCount == 1 && effects.data == .used && effects.refusal == .none && content == nil
+        effects.action == .supply && answeredCount == 1 && effects.data == .used && effects.refusal == .none && descriptor == nil
             && version == nil
     }
 

@@ -37,6 +37,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let event = Event.request(client.pointee.number, write: write)
         if pages.lowerBound != pages.upperBound { return takeSeveral(client, pages, event) }
         let excluding = beginTaking()
+        if !excluding && requestShared(client, pages.lowerBound, offset, event) { return }
         let outcome = transition(pages.lowerBound, event, context(isOffered: excluding))
         endTaking(excluding)
         if outcome.exhausted {

@@ -28,10 +28,10 @@ struct PageMask {
 }
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
-    /// The data, `count` whole pages, are ours.
+    /// The data, `count` whole pages, are ours. `isClaimed`: so is the executor, for a direct write.
     func takeReturn(_ client: ClientNumber, _ first: UInt64, _ data: vm_address_t, _ count: Int, dirty: Bool,
-                    keepsCopy: Bool) {
-        let direct = dirty && pointee.clients.attachedCount == 1 && tryClaim(.write)
+                    keepsCopy: Bool, isClaimed: Bool = false) {
+        let direct = isClaimed || dirty && pointee.clients.attachedCount == 1 && tryClaim(.write)
         var writes = PageMask(), notices = PageMask()
         // The executor is held.
         var claimed = direct
@@ -77,18 +77,26 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     /// Returns how many have begun.
-    private func beginDirectWrite(_ pages: ClosedRange<UInt64>) -> UInt32 {
-        pointee.directFirst.store(pages.lowerBound, ordering: .sequentiallyConsistent)
-        pointee.directLast.store(pages.upperBound, ordering: .sequentiallyConsistent)
+    @inline(__always)
+    func beginDirectWrite(_ pages: ClosedRange<UInt64>) -> UInt32 {
+        // (Whoever sees a later one's pages sees that those before have ended.)
+        pointee.directFirst.store(pages.lowerBound, ordering: .releasing)
+        pointee.directLast.store(pages.upperBound, ordering: .releasing)
         return pointee.directWritesBegun.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue
     }
 
-    private func endDirectWrite(_ callback: CallbackPointer) {
+    @inline(__always)
+    func endDirectWrite(_ callback: CallbackPointer) {
         let isListed = callback.pointee.isListed
         if !isListed {
             pointee.directWritesEnded.wrappingAdd(1, ordering: .sequentiallyConsistent)
             if pointee.writeWaiters.load(ordering: .sequentiallyConsistent) == 0 { return }
         }
+        tellDirectWrite(callback, isListed)
+    }
+
+    @inline(never)
+    private func tellDirectWrite(_ callback: CallbackPointer, _ isListed: Bool) {
         pointee.monitor.lock()
         if isListed { locked.pointee.aside.remove(callback) }
         pointee.monitor.wakeAll()
@@ -117,7 +125,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Versions wait. If nobody writes them, do so; if there are very many, wait until there are fewer: a kernel that
     /// returns pages faster than the store takes them is held back by its own queue.
     @inline(never)
-    private func helpWriting() {
+    func helpWriting() {
         runJobs()
         pointee.monitor.lock()
         let tooMany = locked.pointee.versions.unfinished >= PagerPointer.versionLimit

@@ -40,7 +40,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     @inline(never)
-    private func sendAgain(_ client: ClientPointer, _ page: UInt64, _ first: kern_return_t,
+    func sendAgain(_ client: ClientPointer, _ page: UInt64, _ first: kern_return_t,
                            _ message: (mach_port_t) -> kern_return_t) -> Delivery {
         var result = first
         for attempt in 1..<attempts {

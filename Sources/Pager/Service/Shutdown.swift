@@ -12,6 +12,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func shutDown() {
         let (first, _) = pointee.closing.compareExchange(expected: 0, desired: 1, ordering: .sequentiallyConsistent)
         if !first { return awaitShutdown() }
+        pointee.monitor.lock()
+        noteQuickClientLocked()
+        pointee.monitor.unlock()
         let patience = Int(bitPattern: UInt(min(pointee.shutdownPatience.load(ordering: .relaxed), 0x7fff_ffff)))
         let began = platform_clock_ms(), deadline = Deadline(patience)
         var isFirst = true

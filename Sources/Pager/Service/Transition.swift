@@ -61,12 +61,29 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                                   _ address: vm_address_t) -> Outcome {
         // A return cannot be refused for want of memory: its record is made first.
         var version: JobPointer?
-        if case .returned = event { version = Job.create(.write, page, hadHolders: false, .waits) }
-        pointee.monitor.lock()
+        if case .returned = event { version = lockWithVersion(page) } else { pointee.monitor.lock() }
         let outcome = transitionLocked(page, event, context, address, &version)
+        if locked.pointee.spareVersion == nil {
+            locked.pointee.spareVersion = version
+            version = nil
+        }
         unlock()
         Memory.free(version)
         return outcome
+    }
+
+    /// Takes the lock, with an empty record for a version of the page in hand.
+    private func lockWithVersion(_ page: UInt64) -> JobPointer? {
+        pointee.monitor.lock()
+        if let spare = locked.pointee.spareVersion {
+            locked.pointee.spareVersion = nil
+            spare.initialize(to: Job(next: nil, page: page, action: .write, hadHolders: false))
+            return spare
+        }
+        pointee.monitor.unlock()
+        let version = Job.create(.write, page, hadHolders: false, .waits)
+        pointee.monitor.lock()
+        return version
     }
 
     func transitionLocked(_ page: UInt64, _ event: Event, _ context: Context) -> Outcome {
@@ -117,11 +134,22 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
         let table = pointee.descriptors
         let key = word.isDescriptor ? event.edgeKey(context) : 0
-        if key != 0, let hit = table.lookup(word.descriptor, key: key) { return (hit.word, Effects(hit.payload)) }
+        if key != 0, let hit = table.lookup(table.descriptor(word.descriptor).pointer, key: key) { return (hit.word, Effects(hit.payload)) }
+        return decideAnew(word, event, context, key)
+    }
+
+    @inline(never)
+    private func decideAnew(_ word: Word, _ event: Event, _ context: Context, _ key: UInt64) -> (Word, Effects)? {
+        let table = pointee.descriptors
 
         var state = table.scratch
         table.load(word, into: state)
-        let effects = PageProtocol.step(&state, event, context)
+        let first = state.isQueueEmpty ? noClient : state.head.client
+        var effects = PageProtocol.step(&state, event, context)
+        if effects.count == 1 && effects.client == noClient && effects.without == noClient {
+            // The first waiter alone is answered: nothing else of the state matters for that.
+            effects.client = first
+        }
         state.checkInvariants()
         let new: Word
         switch event {
@@ -131,7 +159,10 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         default:
             new = table.storeWaiting(state)
         }
-        if key != 0 { table.remember(word.descriptor, key: key, target: new, payload: effects.payload) }
+        if key != 0 {
+            let isPlain = effects.data == .used && effects.held == .unchanged && effects.refusal == .none && !state.isHeld
+            table.remember(word.descriptor, key: key, target: new, payload: effects.payload, isPlain: isPlain)
+        }
         return (new, effects)
     }
 
@@ -145,9 +176,26 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
         let attachments = pointee.clients.core.pointee.attachments.load(ordering: .relaxed)
         if !word.isDescriptor { return Outcome(effects: effects, word: word, attachments: attachments) }
-        pointee.descriptors.retain(word.descriptor)
-        return Outcome(effects: effects, word: word, content: pointee.descriptors.descriptor(word.descriptor).content,
-                       attachments: attachments)
+        let descriptor = pointee.descriptors.descriptor(word.descriptor)
+        if effects.client != noClient { return Outcome(effects: effects, word: .untouched, attachments: attachments) }
+        pointee.descriptors.retain(descriptor.pointer)
+        return Outcome(effects: effects, word: word, descriptor: descriptor.pointer, attachments: attachments)
+    }
+
+    /// A move of a page in a descriptor that was made before and is wanted, and that asks for nothing under the lock. nil: nothing was done.
+    /// Locked, under which such a word stays as it is.
+    @inline(__always)
+    func moveLocked(_ slot: WordPointer, _ key: UInt64, _ isWanted: (Effects) -> Bool) -> Effects? {
+        let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
+        if !word.isDescriptor || key == 0 { return nil }
+        let table = pointee.descriptors, from = table.descriptor(word.descriptor).pointer
+        guard let edge = table.edge(from, key), edge.pointee.isPlain else { return nil }
+        let effects = Effects(edge.pointee.payload)
+        if !isWanted(effects) { return nil }
+        guard let hit = table.follow(edge) else { return nil }
+        slot.pointee.store(hit.word.raw, ordering: .releasing)
+        table.release(from)
+        return effects
     }
 
     /// The last error of the page, 0: none.
@@ -176,13 +224,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The outcome's work is done.
     @inline(__always)
     func releaseOutcome(_ outcome: Outcome) {
-        if outcome.content != nil || outcome.version != nil { releaseSlowly(outcome) }
+        if outcome.descriptor != nil || outcome.version != nil { releaseSlowly(outcome) }
     }
 
     @inline(never)
     private func releaseSlowly(_ outcome: Outcome) {
         pointee.monitor.lock()
-        if outcome.content != nil { pointee.descriptors.release(outcome.word) }
+        if let descriptor = outcome.descriptor { pointee.descriptors.release(descriptor) }
         if let version = outcome.version { releaseVersionLocked(version) }
         unlock()
     }
@@ -202,7 +250,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Report the write of a kept version again, now that the page is idle. Returns the action that follows.
     private func retire(_ page: UInt64, _ outcome: inout Outcome) -> Action {
         let again = transitionLocked(page, .writtenBack(code: 0), context())
-        assert(again.content == nil)
+        assert(again.descriptor == nil)
         outcome.effects.holders = again.effects.holders
         return again.effects.action
     }

@@ -112,10 +112,15 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Lets the pager's lock go where versions may have been released under it.
     func unlock() {
         var version = locked.pointee.garbage
+        if version == nil { return pointee.monitor.unlock() }
         locked.pointee.garbage = nil
-        pointee.monitor.unlock()
-        if version == nil { return }
         var unneeded = UnneededPages(pager: self)
+        if let first = version, locked.pointee.spareVersion == nil {
+            unneeded.add(first.pointee.address)
+            version = first.pointee.next
+            locked.pointee.spareVersion = first
+        }
+        pointee.monitor.unlock()
         while let old = version {
             version = old.pointee.next
             unneeded.add(old.pointee.address)
