@@ -67,6 +67,10 @@ static void begin(mach_port_t control)
         next = kernel->next;
     }
     *kernel = (struct mk_kernel) { .next = next, .pager = initialized, .control = control };
+    /* There is one real kernel: its record of the time before is history.  (A scripted one's is not looked for by pager.)  */
+    for (struct mk_kernel *other = seen; other; other = other->next)
+        if (other != kernel && other->pager == initialized)
+            other->pager = MACH_PORT_NULL;
     pthread_mutex_unlock(&seen_lock);
 }
 
@@ -395,6 +399,8 @@ void mapped_begin_fault(struct client *client, struct fault *fault)
     task_begin(&fault->task, mapped_run_fault, fault);
     wait_for(is_told, &told);
 }
+
+mach_port_t mapped_control(struct client *client) { return client->mapped->control; }
 
 int mapped_evict(struct client *client, size_t page)
 {

@@ -19,6 +19,10 @@ extern const struct skipped skipped[];      /* skipped.c; ends with NULL */
 /* A long test has come a step further: it does not hang.  */
 void runner_goes_on(void);
 
+/* mapped_gnumach.c: the name under which the pager has the real kernel's control port.  */
+struct client;
+unsigned mapped_control(struct client *);
+
 /* hostmach_on_mach.c: if CONTROL is a scripted kernel's port: until it has executed what it was sent.  */
 void wait_executed(unsigned control);
 
