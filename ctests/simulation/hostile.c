@@ -103,6 +103,10 @@ void hostile_send(unsigned index, unsigned page, uint32_t chance, unsigned more)
         memset(data, 0xee, message.length + 1);
     }
     unsigned flags = random_chance(&random, 150) ? SK_RAW_FOREIGN_CONTROL : 0;
+    /* A return from a port that is dead by now says nothing of who sent it: it is taken for the last word of a writer that has died and is not
+       known to have (deadWriter in Service/ClientEnd.swift). So here is a hole, where writers die. */
+    if (world.configuration->kills && message.id == SK_DATA_RETURN)
+        flags = 0;
     totals_add(TOTAL_HOSTILE, 1);
     TRACE("hostile message %d, offset %#lx, length %#lx", message.id, (unsigned long) message.offset, (unsigned long) message.length);
     sk_send_raw(world.machines[index].object, &message, data, flags);

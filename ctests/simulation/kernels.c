@@ -293,6 +293,7 @@ void machine_remap(unsigned index)
         return;
     machine->changing = true;
     totals_add(TOTAL_TERMINATIONS, 1);
+    world.unmapped = true;
     TRACE("%s unmaps", machine->kernel->name);
     sk_terminate(machine->object);
     if (!machine->dying)

@@ -32,6 +32,7 @@ struct world {
     bool inhibited;
     bool closing;               /* somebody has begun to shut the pager down */
     bool lossy;                 /* ... in a way that may lose data, or while nobody takes messages in */
+    bool unmapped;              /* a kernel has unmapped the object */
     bool cleared;               /* pager_clear_user_data has run */
     unsigned running_actors[4]; /* by role */
 };
