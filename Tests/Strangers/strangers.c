@@ -16,7 +16,7 @@ static void reached(const char *name)
 
 unsigned long vm_page_size = 4096;
 const unsigned long pager_port_head_bytes = 128;
-const int pager_receive_too_large = 1, pager_send_invalid_destination = 2, pager_receive_timed_out = 3, pager_send_given_up = 4;
+const int pager_receive_too_large = 1, pager_send_invalid_destination = 2, pager_receive_timed_out = 3, pager_send_given_up = 4, pager_send_lost = 5;
 
 STRANGER(mach_port_deallocate)
 STRANGER(mach_port_rename)
