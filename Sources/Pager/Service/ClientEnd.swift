@@ -112,8 +112,17 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// A page was given to a client that may have gone meanwhile, too late for its end to find the page.
     @inline(__always)
     func forgetIfGone(_ number: ClientNumber, _ page: UInt64) {
-        if pointee.clients.client(number).pointee.attached.load(ordering: .sequentiallyConsistent) != 0 { return }
-        perform(page, transition(page, .clientGone(number), context()))
+        if pointee.clients.client(number).pointee.attached.load(ordering: .sequentiallyConsistent) == 0 { forgetGone(number, page) }
+    }
+
+    @inline(never)
+    private func forgetGone(_ number: ClientNumber, _ page: UInt64) {
+        pointee.monitor.lock()
+        // Once more, since clients attach under the lock: the number may be another's by now, and the page given to that one.
+        let isGone = pointee.clients.client(number).pointee.attached.load(ordering: .sequentiallyConsistent) == 0
+        let outcome = isGone ? transitionLocked(page, .clientGone(number), context()) : nil
+        unlock()
+        if let outcome { perform(page, outcome) }
     }
 
     /// Both are receive rights now: the kernel gave its ports up.
