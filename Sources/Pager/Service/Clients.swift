@@ -230,7 +230,7 @@ struct ClientTable {
             if control == 0 { continue }
             forgetIndex(client)
             giveUpName(takeFormerControl(client))
-            client.cancelNotice(control)
+            client.cancelNotice(control, isKept: client.pointee.isRenamed)
             giveUpName(control, all: client.pointee.isRenamed)
             giveUpName(client.pointee.name)
         }
@@ -245,9 +245,10 @@ private func giveUpName(_ name: mach_port_t, all: Bool = false) {
 }
 
 extension ClientPointer {
-    /// The port's death is not to be announced any more. Where it has been, but nobody took that in, nobody will.
-    func cancelNotice(_ control: mach_port_t) {
-        if takeNotice() && pager_cancel_dead_name(control) == 0 {
+    /// The port's death is not to be announced any more. Where it has been, but nobody took that in, nobody will. `isKept`: the name goes later,
+    /// with all references. (Whether there is one for the notification, kernels differ: where we gave up the receive right ourselves.)
+    func cancelNotice(_ control: mach_port_t, isKept: Bool = false) {
+        if takeNotice() && pager_cancel_dead_name(control) == 0 && !isKept {
             _ = mach_port_deallocate(mach_task_self(), control)
         }
     }
@@ -324,8 +325,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         client.pointee.name = 0
         pointee.monitor.unlock()
         // While the number is not free the names cannot come again for a new client of ours under this record.
-        client.cancelNotice(control)
-        if client.pointee.isRenamed && pointee.closing.load(ordering: .acquiring) != 0 {
+        let isKept = client.pointee.isRenamed && pointee.closing.load(ordering: .acquiring) != 0
+        client.cancelNotice(control, isKept: isKept)
+        if isKept {
             // No client comes after this one, so the name is not used again. But workers may have messages with it in their hands.
             client.pointee.lastName = control
         } else {
