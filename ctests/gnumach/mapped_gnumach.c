@@ -29,6 +29,7 @@ struct mk_kernel {
     struct mk_kernel *next;
     mach_port_t pager, control;
     struct mapped_figures figures;
+    unsigned locking;               /* lock requests that are being executed */
     struct { vm_offset_t offset; int error; } errors[ERRORS];      /* the last ones; offset + 1, 0: unused */
     unsigned next_error;
 };
@@ -152,13 +153,20 @@ WRAP(pager_control_memory_object_lock_request, mach_port_t control, vm_offset_t 
      memory_object_return_t should_return, boolean_t should_flush, vm_prot_t lock_value, mach_port_t reply_to)
 {
     /* Executed in here: counted when it is.  */
+    pthread_mutex_lock(&seen_lock);
+    struct mk_kernel *kernel = find(control);
+    if (kernel)
+        kernel->locking++;
+    pthread_mutex_unlock(&seen_lock);
     kern_return_t result = __real_pager_control_memory_object_lock_request(control, offset, size, should_return, should_flush,
                                                                            lock_value, reply_to);
     wait_executed(control);
     pthread_mutex_lock(&seen_lock);
-    struct mk_kernel *kernel = find(control);
-    if (kernel)
+    /* (It may have ended meanwhile, or have another port.)  */
+    if (kernel && kernel == find(control)) {
+        kernel->locking -= kernel->locking != 0;
         kernel->figures.locks++;
+    }
     pthread_mutex_unlock(&seen_lock);
     return result;
 }
@@ -335,6 +343,12 @@ static void count_present(const vm_page_info_t *page, void *argument)
 struct mapped_figures mapped_figures(struct client *client)
 {
     pthread_mutex_lock(&seen_lock);
+    /* A thread that a lock request lets go on may be here before the request is counted. One that the kernel keeps is not waited for.  */
+    for (int i = 0; i < 100 && client->mapped->locking != 0; i++) {
+        pthread_mutex_unlock(&seen_lock);
+        platform_pause_ms(1);
+        pthread_mutex_lock(&seen_lock);
+    }
     struct mapped_figures figures = client->mapped->figures;
     pthread_mutex_unlock(&seen_lock);
     figures.resident = 0;
