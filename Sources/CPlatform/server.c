@@ -194,7 +194,8 @@ pager_cancel_dead_name(mach_port_t name)
     /* The send-once right that comes back needs a name.  */
     while (replace_dead_name_request(name, MACH_PORT_NULL, &previous) == KERN_RESOURCE_SHORTAGE)
         platform_pause_ms(retry_ms);
-    return MACH_PORT_VALID(previous);
+    /* (The port that was to be told may be gone: then the right that comes back is dead, and nothing was announced.)  */
+    return previous != MACH_PORT_NULL;
 }
 
 kern_return_t

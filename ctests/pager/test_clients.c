@@ -197,6 +197,50 @@ static void test_client_whose_death_cannot_be_learnt_of_is_turned_away(void **st
     cast_close(&c);
 }
 
+static atomic_int hold_cancel, cancelling, let_go, bogus;
+
+int __real_pager_cancel_dead_name(mach_port_t name);
+int __wrap_pager_cancel_dead_name(mach_port_t name);
+
+int __wrap_pager_cancel_dead_name(mach_port_t name)
+{
+    if (atomic_exchange(&hold_cancel, 0)) {
+        atomic_store(&cancelling, 1);
+        while (!atomic_load(&let_go))
+            sched_yield();
+    }
+    return __real_pager_cancel_dead_name(name);
+}
+
+kern_return_t __real_mach_port_destroy(mach_port_t task, mach_port_t name);
+kern_return_t __wrap_mach_port_destroy(mach_port_t task, mach_port_t name);
+
+kern_return_t __wrap_mach_port_destroy(mach_port_t task, mach_port_t name)
+{
+    kern_return_t result = __real_mach_port_destroy(task, name);
+    if (result != KERN_SUCCESS)
+        atomic_fetch_add(&bogus, 1);
+    return result;
+}
+
+/* A kernel ends, and before it has been taken back that its port's death would be announced, the pager's port, which was to be told, goes:
+   the control port's name still has the client's own reference, which is given up once.  (GNU Mach complains of a second time.)  */
+static void test_client_ends_while_the_pager_ends(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    put(c.objects[0], 0, 9);
+    atomic_store(&hold_cancel, 1);
+    assert_int_equal(sk_terminate(c.objects[0]), 0);
+    while (!atomic_load(&cancelling))
+        sched_yield();
+    pager_shutdown(c.world.pager);
+    atomic_store(&let_go, 1);
+    cast_close(&c);
+    assert_int_equal(atomic_load(&bogus), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_full_control_port_is_given_up),
         cmocka_unit_test(test_attributes_change_while_a_client_attaches),
         cmocka_unit_test(test_client_whose_death_cannot_be_learnt_of_is_turned_away),
+        cmocka_unit_test(test_client_ends_while_the_pager_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
