@@ -36,6 +36,13 @@ enum { block_alignment = 16, retry_ms = 10 };
 
 static _Atomic long allocated_blocks;
 
+void *
+platform_shared_memory (void)
+{
+    static _Alignas (64) char shared[platform_shared_bytes];
+    return shared;
+}
+
 /* Allocations until one fails; negative: none does.  */
 static _Atomic long allocations_until_failure = -1;
 

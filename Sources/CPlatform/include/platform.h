@@ -52,6 +52,10 @@ int platform_condition_wait(platform_condition_t *, platform_mutex_t *, long mil
 void platform_condition_wake_one(platform_condition_t *);
 void platform_condition_wake_all(platform_condition_t *);
 
+/* Memory of the process that begins as zeros and is never given back, for what all pagers share.  */
+enum { platform_shared_bytes = 256 * 48 };
+void *platform_shared_memory(void) __attribute__((const, returns_nonnull));
+
 /* Copy SIZE bytes, as memcpy does, between memory that may not be there.  Returns how many were copied, from the start: less
    than SIZE where the next one could not be read or written; then *FAULT says where, in one of the two ranges.  */
 struct platform_fault {

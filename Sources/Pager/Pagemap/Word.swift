@@ -47,6 +47,8 @@ struct Word: Equatable {
 
     var isDescriptor: Bool { raw & 1 == 0 && raw != 0 }
     var descriptor: UInt32 { raw >> 1 }
+    /// Of a direct word: the write-back has a version of the page.
+    var isHeld: Bool { raw & WordLayout.heldBit != 0 }
 }
 
 /// Where each field lies. `widthsAddUp` is checked by the tests and, being constant, costs nothing.

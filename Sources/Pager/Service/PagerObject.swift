@@ -26,8 +26,7 @@ struct PagerObject: ~Copyable {
     let pageBytes: UInt64
     /// The client that is alone and whose messages may take the short way (QuickMoves.swift); 0: there is none.
     let quickClient = Atomic<UInt>(0)
-    /// `WordMoves`, once there was a second client; 0: none.
-    let wordMoves = Atomic<UInt>(0)
+    let moves = WordMoves.shared
 
     let monitor: Monitor
     let map: PageMap
@@ -194,7 +193,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         locked.pointee.ledger.destroy()
         locked.pointee.versions.destroy()
         Memory.free(locked.pointee.spareVersion)
-        WordMoves(pointee.wordMoves.load(ordering: .acquiring))?.destroy()
         let parts = PagerObject.Parts(monitor: pointee.monitor, map: pointee.map, strayWord: pointee.strayWord,
                                 descriptors: pointee.descriptors, clients: pointee.clients, locked: locked,
                                 listing: pointee.listing)

@@ -14,9 +14,10 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func move(_ slot: WordPointer, _ event: Event, _ context: Context, _ isWanted: (Effects) -> Bool) -> Effects? {
         let key = event.edgeKey(context), word = Word(loaded: slot.pointee.load(ordering: .acquiring))
         if !word.isDescriptor {
-            guard let known = wordMove(word, event, key, context), isWanted(known.pointee.effects), slot.pointee.compareExchange(
-                expected: word.raw, desired: known.pointee.new, ordering: .acquiringAndReleasing).exchanged else { return nil }
-            return known.pointee.effects
+            guard let known = pointee.moves.move(word, event, key, context), known.reach == .plain, isWanted(known.effects),
+                  slot.pointee.compareExchange(expected: word.raw, desired: known.new.raw, ordering: .acquiringAndReleasing).exchanged
+            else { return nil }
+            return known.effects
         }
         pointee.monitor.lock()
         let effects = moveLocked(slot, key, isWanted)
@@ -86,16 +87,17 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let event = Event.readDone(code: 0, writeLock: false), key = event.edgeKey(context)
         let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
         if !word.isDescriptor {
-            guard let known = wordMove(word, event, key, context), known.pointee.effects.action == .supply, slot.pointee.compareExchange(
-                expected: word.raw, desired: known.pointee.new, ordering: .acquiringAndReleasing).exchanged else { return nil }
-            let client = pointee.clients.client(known.pointee.effects.client)
-            if !client.acquire() { return (known.pointee.effects, client, false) }
+            guard let known = pointee.moves.move(word, event, key, context), known.reach == .plain, known.effects.action == .supply,
+                  slot.pointee.compareExchange(expected: word.raw, desired: known.new.raw, ordering: .acquiringAndReleasing).exchanged
+            else { return nil }
+            let client = pointee.clients.client(known.effects.client)
+            if !client.acquire() { return (known.effects, client, false) }
             // The client that is meant, if the page still has it recorded (`Outcome.means`).
-            if slot.pointee.load(ordering: .acquiring) == known.pointee.new || currentAccess(page, client.pointee.number) != .none {
-                return (known.pointee.effects, client, true)
+            if slot.pointee.load(ordering: .acquiring) == known.new.raw || currentAccess(page, client.pointee.number) != .none {
+                return (known.effects, client, true)
             }
             release(client)
-            return (known.pointee.effects, client, false)
+            return (known.effects, client, false)
         }
         pointee.monitor.lock()
         let decided = moveLocked(slot, key) { $0.action == .supply && $0.client != noClient }

@@ -21,23 +21,34 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     @inline(__always)
     func transition(_ page: UInt64, _ event: Event, _ context: Context, _ address: vm_address_t = 0) -> Outcome {
         guard let slot = slot(page, event) else { return Outcome.noMemory }
+        let key = event.edgeKey(context)
         while true {
             let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
-            if word.isDescriptor { break }
-            var state = WordState(word)
-            if state.isHeld { break }
-            let effects = PageProtocol.step(&state, event, context)
-            if state.overflowed || state.isHeld || effects.held != .unchanged { break }
-            // Nobody owns the page while clients are asked: only under the lock it is certain whom the word means (`Outcome.means`).
-            if effects.action == .flush || effects.action == .downgrade { break }
-            state.checkInvariants()
-            let new = state.word
+            if word.isDescriptor || word.isHeld { break }
+            let new: Word, effects: Effects
+            if let known = pointee.moves.move(word, event, key, context) {
+                if known.reach.isLocked { break }
+                (new, effects) = (known.new, known.effects)
+            } else {
+                guard let decided = decideFreely(word, event, context) else { break }
+                (new, effects) = decided
+            }
             if new == word || slot.pointee.weakCompareExchange(expected: word.raw, desired: new.raw,
                                                                ordering: .acquiringAndReleasing).exchanged {
                 return Outcome(effects: effects, word: word, slot: slot, new: new)
             }
         }
         return transitionSlowly(page, event, context, address)
+    }
+
+    /// What the rules say of a word, where no lock is needed for it. (As `WordMoves` has it for moves that are remembered.)
+    @inline(never)
+    private func decideFreely(_ word: Word, _ event: Event, _ context: Context) -> (Word, Effects)? {
+        var state = WordState(word)
+        let effects = PageProtocol.step(&state, event, context)
+        if WordMoves.reach(effects, state, false).isLocked { return nil }
+        state.checkInvariants()
+        return (state.word, effects)
     }
 
     /// The page's word. nil: memory is exhausted. Only what gives a client access makes a word that was not there:
@@ -124,7 +135,10 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The word after the event, with a reference taken if it refers to a descriptor. nil: memory is exhausted and the
     /// event can be refused.
     private func decide(_ word: Word, _ event: Event, _ context: Context) -> (Word, Effects)? {
-        if !word.isDescriptor {
+        let key = event.edgeKey(context)
+        if !word.isDescriptor, let known = pointee.moves.move(word, event, key, context) {
+            if known.reach != .beyond { return (word == .untouched && known.new == .resting ? word : known.new, known.effects) }
+        } else if !word.isDescriptor {
             var state = WordState(word)
             let effects = PageProtocol.step(&state, event, context)
             if !state.overflowed {
@@ -133,9 +147,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             }
         }
         let table = pointee.descriptors
-        let key = word.isDescriptor ? event.edgeKey(context) : 0
-        if key != 0, let hit = table.lookup(table.descriptor(word.descriptor).pointer, key: key) { return (hit.word, Effects(hit.payload)) }
-        return decideAnew(word, event, context, key)
+        if word.isDescriptor && key != 0, let hit = table.lookup(table.descriptor(word.descriptor).pointer, key: key) { return (hit.word, Effects(hit.payload)) }
+        return decideAnew(word, event, context, word.isDescriptor ? key : 0)
     }
 
     @inline(never)

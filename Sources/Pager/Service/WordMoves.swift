@@ -1,51 +1,91 @@
-// Moves of pages whose state is in the word, with more clients than one: what the rules said, remembered, as descriptors' edges remember it.
+// Moves of pages whose state is in the word: what the rules said, remembered, as descriptors' edges remember it.
 //
-// The rules are a pure function, so a word and an event (with the context, as `Event.edgeKey` has it) always lead to the same word and effects. An
-// object in use by a few clients goes through a few dozen such moves.
+// The rules are a pure function, so a word and an event (with the context, as `Event.edgeKey` has it) always lead to the same word and effects,
+// whatever the pager. Objects in use by a few clients go through a few dozen such moves. One table serves all pagers of the process.
 //
 // Guarantees:
-//   - A move is what `PageProtocol.step` said. It is *plain* if the service may follow it without the lock: neither the write-back nor a
-//     descriptor is concerned, nobody is asked for a page, and what came with the event is used. Of others no more is said.
-//   - Finding one takes no lock. A move never changes and is never taken away; there are at most `places`, and what finds no place
-//     is not remembered.
+//   - A move is what `PageProtocol.step` said; `reach` says who may follow it.
+//   - Finding one takes no lock, nor does remembering one. A move never changes and is never taken away; there are at most `places`, and what
+//     finds no place is worked out each time.
 
 import CPlatform
 import Synchronization
 
+/// Who may follow a move.
+enum MoveReach: UInt32 {
+    /// The short ways: no lock is needed, at most one client is answered, what came with the event is used, and nothing is refused.
+    case plain
+    /// Without the lock: neither the write-back nor a descriptor is concerned, and nobody is asked for a page.
+    case free
+    /// Under the lock.
+    case locked
+    /// The state after it does not fit a word.
+    case beyond
+
+    @inline(__always)
+    var isLocked: Bool { rawValue >= MoveReach.locked.rawValue }
+}
+
+/// Where a move is remembered.
+struct MovePlace: ~Copyable {
+    /// `free`, `begun` (being filled), or, for ever, `filled` and the move's reach.
+    let filling = Atomic<UInt32>(MovePlace.free)
+    fileprivate var word: UInt32 = 0
+    fileprivate var key: UInt64 = 0
+    fileprivate var effects = Effects.nothing
+    fileprivate var new: UInt32 = 0
+
+    fileprivate static let free: UInt32 = 0, begun: UInt32 = 1, filled: UInt32 = 2
+}
+
 struct WordMove {
-    let key: UInt64
-    let word: UInt32
-    let new: UInt32
-    let isPlain: Bool
-    let effects: Effects
+    fileprivate let place: UnsafeMutablePointer<MovePlace>
+
+    @inline(__always)
+    var reach: MoveReach {
+        MoveReach(rawValue: place.pointee.filling.load(ordering: .relaxed) &- MovePlace.filled).unsafelyUnwrapped
+    }
+
+    /// The word after it, unless that is `beyond`.
+    @inline(__always)
+    var new: Word { Word(loaded: place.pointee.new) }
+
+    /// A single client that is answered is named.
+    @inline(__always)
+    var effects: Effects { place.pointee.effects }
 }
 
 struct WordMoves {
-    /// Addresses of moves; 0: none yet.
-    let slots: UnsafeMutablePointer<Atomic<UInt>>
+    private let table: UnsafeMutablePointer<MovePlace>
 
-    private static let placeBits: UInt32 = 7
-    private static let places = 128
+    private static let placeBits: UInt32 = 8
+    private static let places = 1 << Int(placeBits)
 
-    /// nil: memory is exhausted.
-    static func create() -> WordMoves? {
-        guard let block = Memory.allocateBytes(places * MemoryLayout<UInt>.stride) else { return nil }
-        return WordMoves(slots: block.bindMemory(to: Atomic<UInt>.self, capacity: places))
+    /// The process's table, which begins as zeros: all places free.
+    static var shared: WordMoves {
+        assert(places * MemoryLayout<MovePlace>.stride <= platform_shared_bytes)
+        return WordMoves(table: platform_shared_memory().assumingMemoryBound(to: MovePlace.self))
     }
 
-    private init(slots: UnsafeMutablePointer<Atomic<UInt>>) { self.slots = slots }
-
+    /// The move of a word that is the state itself. nil: it is not remembered.
     @inline(__always)
-    init?(_ address: UInt) {
-        guard let slots = UnsafeMutablePointer<Atomic<UInt>>(bitPattern: address) else { return nil }
-        self.slots = slots
+    func move(_ word: Word, _ event: Event, _ key: UInt64, _ context: Context) -> WordMove? {
+        let first = table + WordMoves.place(word.raw, key)
+        if isMove(first, word, key) { return WordMove(place: first) }
+        return search(first, word, event, key, context)
     }
 
-    func destroy() {
-        for place in 0..<WordMoves.places { platform_free(UnsafeMutableRawPointer(bitPattern: slots[place].load(ordering: .relaxed))) }
-        Memory.free(slots)
+    @inline(never)
+    private func search(_ first: UnsafeMutablePointer<MovePlace>, _ word: Word, _ event: Event, _ key: UInt64,
+                        _ context: Context) -> WordMove? {
+        let second = table + ((first - table) ^ 1)
+        if isMove(second, word, key) { return WordMove(place: second) }
+        if key == 0 { return nil }
+        if learn(first, word, event, key, context) { return WordMove(place: first) }
+        return learn(second, word, event, key, context) ? WordMove(place: second) : nil
     }
 
+    /// A move has a place and the one beside it.
     @inline(__always)
     private static func place(_ word: UInt32, _ key: UInt64) -> Int {
         let mixed = UInt32(truncatingIfNeeded: key) &+ UInt32(truncatingIfNeeded: key &>> 32) &* 31 &+ word &* 0x85eb_ca6b
@@ -53,72 +93,38 @@ struct WordMoves {
     }
 
     @inline(__always)
-    private func move(_ place: Int) -> UnsafePointer<WordMove>? {
-        UnsafePointer(bitPattern: slots[place].load(ordering: .acquiring))
+    private func isMove(_ place: UnsafeMutablePointer<MovePlace>, _ word: Word, _ key: UInt64) -> Bool {
+        place.pointee.filling.load(ordering: .acquiring) >= MovePlace.filled && place.pointee.word == word.raw && place.pointee.key == key
     }
 
-    @inline(__always)
-    func find(_ word: UInt32, _ key: UInt64) -> UnsafePointer<WordMove>? {
-        let place = WordMoves.place(word, key)
-        guard let first = move(place) else { return nil }
-        if first.pointee.word == word && first.pointee.key == key { return first }
-        guard let second = move(place ^ 1) else { return nil }
-        return second.pointee.word == word && second.pointee.key == key ? second : nil
-    }
-
-    func hasRoom(_ word: UInt32, _ key: UInt64) -> Bool {
-        let place = WordMoves.place(word, key)
-        return move(place) == nil || move(place ^ 1) == nil
-    }
-
-    /// Into the first of the two places that is free; false: neither is. Locked.
-    func add(_ move: UnsafeMutablePointer<WordMove>) -> Bool {
-        var place = WordMoves.place(move.pointee.word, move.pointee.key)
-        if slots[place].load(ordering: .relaxed) != 0 { place ^= 1 }
-        if slots[place].load(ordering: .relaxed) != 0 { return false }
-        slots[place].store(UInt(bitPattern: move), ordering: .releasing)
+    /// false: the place is another's.
+    private func learn(_ place: UnsafeMutablePointer<MovePlace>, _ word: Word, _ event: Event, _ key: UInt64, _ context: Context) -> Bool {
+        // (Two threads may learn a move at once, and it is in both of its places.)
+        if !place.pointee.filling.compareExchange(expected: MovePlace.free, desired: MovePlace.begun, ordering: .acquiring).exchanged {
+            return false
+        }
+        var state = WordState(word)
+        let wasHeld = state.isHeld, head = state.isQueueEmpty ? noClient : state.head.client
+        var effects = PageProtocol.step(&state, event, context)
+        if effects.count == 1 && effects.client == noClient && effects.without == noClient { effects.client = head }
+        place.pointee.word = word.raw
+        place.pointee.key = key
+        place.pointee.effects = effects
+        if !state.overflowed {
+            state.checkInvariants()
+            place.pointee.new = state.word.raw
+        }
+        let reach = WordMoves.reach(effects, state, wasHeld)
+        place.pointee.filling.store(MovePlace.filled &+ reach.rawValue, ordering: .releasing)
         return true
     }
-}
 
-extension UnsafeMutablePointer where Pointee == PagerObject {
-    /// nil: the move is not plain, or there is no place for it.
-    @inline(__always)
-    func wordMove(_ word: Word, _ event: Event, _ key: UInt64, _ context: Context) -> UnsafePointer<WordMove>? {
-        if let moves = WordMoves(pointee.wordMoves.load(ordering: .acquiring)), let known = moves.find(word.raw, key) {
-            return known.pointee.isPlain ? known : nil
-        }
-        return learn(word, event, key, context)
-    }
-
-    @inline(never)
-    private func learn(_ word: Word, _ event: Event, _ key: UInt64, _ context: Context) -> UnsafePointer<WordMove>? {
-        if let moves = WordMoves(pointee.wordMoves.load(ordering: .acquiring)), !moves.hasRoom(word.raw, key) { return nil }
-        var state = WordState(word)
-        if key == 0 || state.isHeld { return nil }
-        let first = state.isQueueEmpty ? noClient : state.head.client
-        var effects = PageProtocol.step(&state, event, context)
-        var isPlain = !state.overflowed && !state.isHeld && effects.held == .unchanged && effects.data == .used
-            && effects.refusal == .none && effects.action != .flush && effects.action != .downgrade
-        if effects.count > 0 && effects.client == noClient {
-            // (More than one client is more than a client's number can say.)
-            if effects.count > 1 || effects.without != noClient { isPlain = false }
-            effects.client = first
-        }
-        if isPlain { state.checkInvariants() }
-        let new = isPlain ? state.word.raw : 0
-        guard let made = Memory.allocate(WordMove.self, 1) else { return nil }
-        made.initialize(to: WordMove(key: key, word: word.raw, new: new, isPlain: isPlain, effects: effects))
-        pointee.monitor.lock()
-        var moves = WordMoves(pointee.wordMoves.load(ordering: .relaxed))
-        if moves == nil {
-            moves = WordMoves.create()
-            if let moves { pointee.wordMoves.store(UInt(bitPattern: moves.slots), ordering: .releasing) }
-        }
-        let isAdded = moves?.add(made) ?? false
-        pointee.monitor.unlock()
-        if isAdded { return isPlain ? UnsafePointer(made) : nil }
-        Memory.free(made)
-        return nil
+    static func reach(_ effects: Effects, _ after: WordState, _ wasHeld: Bool) -> MoveReach {
+        if after.overflowed { return .beyond }
+        // While clients are asked nobody owns the page: only under the lock it is certain whom the word means (`Outcome.means`).
+        if wasHeld || after.isHeld || effects.held != .unchanged || effects.action == .flush || effects.action == .downgrade { return .locked }
+        // (More than one client is more than a client's number can say.)
+        let isOne = effects.count == 0 || effects.client != noClient
+        return isOne && effects.data == .used && effects.refusal == .none ? .plain : .free
     }
 }
