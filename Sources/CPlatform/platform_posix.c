@@ -346,6 +346,17 @@ platform_thread_start (void (*entry) (void *), void *argument)
 
 __thread struct platform_thread platform_this_thread;
 
+unsigned
+platform_next_thread_number (void)
+{
+    static _Atomic unsigned numbers;
+    unsigned number;
+    /* (Not 0 where they begin again.)  */
+    while ((number = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1) == 0)
+        ;
+    return number;
+}
+
 uint64_t
 platform_clock_ms (void)
 {

@@ -74,13 +74,16 @@ static inline void wait_refused(struct cast *cast, unsigned count)
 
 /* What was sent to the pager before is taken in, even while everything else stands still: it is behind them that the pager refuses
    a message of OBJECT's.  */
-static inline void fence_by_refusal(struct cast *cast, sk_object *object)
+static inline void fence_by_refusal_of(struct world *world, sk_object *object)
 {
     struct sk_message stray = { .id = SK_LOCK_COMPLETED, .offset = page_offset(1000001), .length = vm_page_size };
-    unsigned before = (unsigned) world_statistics(&cast->world).refused;
+    unsigned before = (unsigned) world_statistics(world).refused;
     assert_int_equal(sk_send_raw(object, &stray, NULL, 0), 0);
-    wait_refused(cast, before + 1);
+    while (world_statistics(world).refused < before + 1)
+        sched_yield();
 }
+
+static inline void fence_by_refusal(struct cast *cast, sk_object *object) { fence_by_refusal_of(&cast->world, object); }
 
 /* Nothing is with a client, on its way, or waits to be written.  */
 static inline void assert_at_rest(struct cast *cast)

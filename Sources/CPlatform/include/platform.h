@@ -67,17 +67,27 @@ size_t platform_copy(void *to, const void *from, size_t size, struct platform_fa
 /* Start a detached thread that runs entry(argument).  Returns 0 or an errno.  */
 int platform_thread_start(void (*entry)(void *), void *argument);
 
-/* Two per-thread pointers for the library's own use; NULL in a new thread. Here rather than behind functions, since every message looks at
+/* What a thread has for the library's own use; zeros in a new thread. Here rather than behind functions, since every message looks at
    them.  */
 struct platform_thread {
     void *local;
     void *callback;
+    unsigned number;                    /* 0: it has none yet */
 };
 extern __thread struct platform_thread platform_this_thread
     __attribute__((visibility("hidden"), tls_model("initial-exec")));
 
 static inline void *platform_thread_local(void) { return platform_this_thread.local; }
 static inline void platform_set_thread_local(void *pointer) { platform_this_thread.local = pointer; }
+
+/* Threads are numbered from 1 in the order in which they ask.  */
+unsigned platform_next_thread_number(void);
+static inline unsigned platform_thread_number(void)
+{
+    if (platform_this_thread.number == 0)
+        platform_this_thread.number = platform_next_thread_number();
+    return platform_this_thread.number;
+}
 
 /* The callback that the thread is in.  */
 static inline void *platform_callback(void) { return platform_this_thread.callback; }

@@ -6,7 +6,7 @@ import Synchronization
 @_cdecl("pager_set_concurrent_reads") @implementation
 public func pager_set_concurrent_reads(_ pager: OpaquePointer!, _ count: UInt32) -> error_t {
     if count < 1 || count > 64 { return Errno.invalid }
-    PagerObject.of(pager).pointee.concurrentReads.store(count, ordering: .relaxed)
+    PagerObject.of(pager).allowReads(count)
     return 0
 }
 
@@ -32,6 +32,10 @@ public func pager_get_statistics(_ pager: OpaquePointer!, _ statistics: UnsafeMu
     result.refused = pager.pointee.counters.refused.value()
     result.stale_unlocks = pager.pointee.counters.staleUnlocks.value()
     result.skipped_writes = pager.pointee.counters.skippedWrites.value()
+    pager.seats?.forEach {
+        result.page_ins &+= $0.pointee.pageIns.value()
+        result.supplies &+= $0.pointee.supplies.value()
+    }
     result.clients = UInt64(pager.pointee.clients.attachedCount)
     pager.pointee.monitor.lock()
     let descriptors = pager.pointee.descriptors.statistics

@@ -4,7 +4,8 @@
 // (Ledger.swift). Of two messages to one client from two threads nobody knows which came first. So the flush is sent when
 // every answer that began before it was noted has been sent, and an answer that begins later notes its page first.
 //
-// Whoever sends answers counts himself in the counter of the present phase, until the page's word says `sent`. Whoever waits
+// Whoever sends answers counts himself in the counter of the present phase (or says the phase at his seat, Seats.swift), until the page's
+// word says `sent`. Whoever waits
 // changes the phase and waits for the counter of the old one, which nobody enters any more: so new answers do not keep him
 // waiting. (Who has read the old phase and counts himself only after that is seen by the next one who waits; and he sees the
 // flush.)
@@ -23,6 +24,18 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             pointee.oddAnswers.wrappingAdd(1, ordering: .sequentiallyConsistent)
         }
         return phase
+    }
+
+    /// The same for the one answer of a read that has a seat.
+    @inline(__always)
+    func beginAnswer(in seat: SeatPointer) {
+        seat.pointee.answering.store(pointee.answerPhase.load(ordering: .sequentiallyConsistent) &+ 1, ordering: .sequentiallyConsistent)
+    }
+
+    @inline(__always)
+    func endAnswer(in seat: SeatPointer) {
+        seat.pointee.answering.store(0, ordering: .sequentiallyConsistent)
+        if pointee.rangeFlushes.load(ordering: .sequentiallyConsistent) != 0 { wakeWaiters() }
     }
 
     @inline(__always)
@@ -44,8 +57,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     private func answers(_ phase: UInt32) -> UInt32 {
-        phase == 0 ? pointee.evenAnswers.load(ordering: .sequentiallyConsistent)
+        let counted = phase == 0 ? pointee.evenAnswers.load(ordering: .sequentiallyConsistent)
             : pointee.oddAnswers.load(ordering: .sequentiallyConsistent)
+        return counted + (seats?.answers(phase) ?? 0)
     }
 
     /// Waits until every answer that is being sent has been sent. false: one takes too long (its client keeps the sender, or the

@@ -26,14 +26,17 @@ struct Callback {
     var rest: JobPointer?
     // In `AsideList`.
     var next: CallbackPointer?
+    /// The read runs in a seat, and not under the executor. (Once it has waited it runs under the executor.)
+    var seat: SeatPointer?
+    /// A direct write: how many had begun with it.
+    var directNumber: UInt32 = 0
+    let action: Action
     var isListed = false
     /// The versions of `rest` are not begun and need not be done in this row.
     var mayLeaveRest = false
     /// Changes in its own thread (but `resuming` to `running`), under the pager's lock.
     var state = State.running
-    let action: Action
-    /// A direct write: how many had begun with it.
-    var directNumber: UInt32?
+    var isDirect = false
 
     static var current: CallbackPointer? { platform_callback()?.assumingMemoryBound(to: Callback.self) }
 }
@@ -85,18 +88,26 @@ struct AsideList {
     /// A direct write of these pages that is among the first `begun` ones (S2).
     func writesDirectly(_ pages: ClosedRange<UInt64>, _ begun: UInt32) -> Bool {
         contains {
-            guard let number = $0.pointee.directNumber else { return false }
-            return Int32(bitPattern: begun &- number) >= 0 && $0.pointee.pages.overlaps(pages)
+            $0.pointee.isDirect && Int32(bitPattern: begun &- $0.pointee.directNumber) >= 0 && $0.pointee.pages.overlaps(pages)
         }
+    }
+}
+
+extension CallbackPointer {
+    /// It writes directly, as the `number`th.
+    @inline(__always)
+    func noteDirect(_ number: UInt32) {
+        pointee.directNumber = number
+        pointee.isDirect = true
     }
 }
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Runs the body, which calls the translator for these pages. The executor is held.
     @inline(__always)
-    func inCallback<Result>(_ action: Action, _ pages: ClosedRange<UInt64>,
+    func inCallback<Result>(_ action: Action, _ pages: ClosedRange<UInt64>, seat: SeatPointer? = nil,
                             _ body: (CallbackPointer) -> Result) -> Result {
-        var callback = Callback(pager: self, pages: pages, outer: Callback.current, action: action)
+        var callback = Callback(pager: self, pages: pages, outer: Callback.current, seat: seat, action: action)
         return withUnsafeMutablePointer(to: &callback) { callback in
             platform_set_callback(callback)
             let result = body(callback)
@@ -115,9 +126,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             around = one.pointee.outer
         }
         pointee.monitor.unlock()
-        let unit = Executor.unit(callback.pointee.action)
-        let state = pointee.executor.wrappingSubtract(unit, ordering: .acquiringAndReleasing).newValue
-        if state & Executor.waiting == 0 { return }
+        if let seat = callback.pointee.seat {
+            callback.pointee.seat = nil
+            leaveSeat(seat)
+        } else {
+            pointee.executor.wrappingSubtract(Executor.unit(callback.pointee.action), ordering: .acquiringAndReleasing)
+        }
+        if pointee.executor.load(ordering: .sequentiallyConsistent) & Executor.waiting == 0 { return }
         if let worker = Worker.current {
             worker.pointee.pool.leaveWork(self)
             worker.pointee.pool.callReceiver()
@@ -131,7 +146,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if !callback.pointee.isListed {
             locked.pointee.aside.append(callback)
             // From now on found in the list.
-            if callback.pointee.directNumber != nil {
+            if callback.pointee.isDirect {
                 pointee.directWritesEnded.wrappingAdd(1, ordering: .sequentiallyConsistent)
             }
         }
@@ -147,14 +162,14 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func stepBack(_ callback: CallbackPointer) {
         pointee.monitor.lock()
         callback.pointee.state = .resuming
-        pointee.executor.bitwiseOr(Executor.waiting, ordering: .acquiringAndReleasing)
+        pointee.executor.bitwiseOr(Executor.waiting, ordering: .sequentiallyConsistent)
         grantLocked()
         while callback.pointee.state == .resuming { _ = pointee.monitor.wait() }
         var around: CallbackPointer? = callback
         while let one = around {
             // (One around it may stand aside by itself: it called what ran this one.)
             if one.pointee.pager == self && one.pointee.isListed && one.pointee.state == .running
-                && one.pointee.directNumber == nil {
+                && !one.pointee.isDirect {
                 locked.pointee.aside.remove(one)
             }
             around = one.pointee.outer
@@ -169,9 +184,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             var callback = locked.pointee.aside.first
             while let candidate = callback {
                 let action = candidate.pointee.action
-                if candidate.pointee.state == .resuming
-                    && Executor.mayStart(action, pointee.executor.load(ordering: .acquiring), reads: reads) {
-                    pointee.executor.wrappingAdd(Executor.unit(action), ordering: .acquiring)
+                if candidate.pointee.state == .resuming && Executor.mayStart(
+                    action, pointee.executor.load(ordering: .acquiring), reads: reads, seated: takenSeats) {
+                    pointee.executor.wrappingAdd(Executor.unit(action), ordering: .sequentiallyConsistent)
                     candidate.pointee.state = .running
                     pointee.monitor.wakeAll()
                 }

@@ -83,6 +83,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         // Nobody else is likely to bring pages into the conditions that this client's were in.
         if pointee.descriptors.statistics.live == 0 { pointee.descriptors.freeUnused() }
         pointee.monitor.unlock()
+        dropClient(client)
         release(client)
     }
 

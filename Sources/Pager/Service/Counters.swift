@@ -22,6 +22,9 @@ struct Counters: ~Copyable {
 extension Atomic where Value == UInt {
     @inline(__always)
     borrowing func increment(_ amount: UInt = 1) { wrappingAdd(amount, ordering: .relaxed) }
+    /// Nobody else counts there.
+    @inline(__always)
+    borrowing func countAlone() { store(load(ordering: .relaxed) &+ 1, ordering: .relaxed) }
     borrowing func value() -> UInt64 { UInt64(load(ordering: .relaxed)) }
 }
 

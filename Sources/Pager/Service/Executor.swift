@@ -3,7 +3,7 @@
 // By default one callback of an object runs at a time, in the order of the requests; a translator may let several
 // pager_read_page run at once, beside one other callback. One atomic word says what runs and whether jobs wait:
 //
-//   bits 0-15  reads that run
+//   bits 0-15  reads that run (but for those that have a seat, Seats.swift)
 //   bit  16    another callback runs
 //   bit  31    jobs wait, or callbacks that stood aside (changes under the lock only)
 //
@@ -22,11 +22,11 @@ enum Executor {
     @inline(__always)
     static func unit(_ action: Action) -> UInt32 { action == .read ? 1 : other }
 
-    /// Whether a callback of this sort may start beside those that run.
+    /// Whether a callback of this sort may start beside those that run. `reads`: so many may run at once; `seated`: so many have a seat.
     @inline(__always)
-    static func mayStart(_ action: Action, _ state: UInt32, reads: UInt32) -> Bool {
+    static func mayStart(_ action: Action, _ state: UInt32, reads: UInt32, seated: UInt32) -> Bool {
         if reads == 1 { return state & (readsMask | other) == 0 }
-        return action == .read ? state & readsMask < reads : state & other == 0
+        return action == .read ? state & readsMask + seated < reads : state & other == 0
     }
 }
 
@@ -36,19 +36,28 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func tryStart(_ action: Action) -> Bool {
         let reads = pointee.concurrentReads.load(ordering: .relaxed)
         var state = pointee.executor.load(ordering: .relaxed)
-        while state & Executor.waiting == 0 && Executor.mayStart(action, state, reads: reads) {
+        while state & Executor.waiting == 0 && Executor.mayStart(action, state, reads: reads, seated: 0) {
             let (exchanged, original) = pointee.executor.weakCompareExchange(
-                expected: state, desired: state + Executor.unit(action), ordering: .acquiring)
-            if exchanged { return true }
+                expected: state, desired: state + Executor.unit(action), ordering: .sequentiallyConsistent)
+            if exchanged { return action != .read || reads == 1 || isWithin(reads) }
             state = original
         }
+        return false
+    }
+
+    /// A read was counted beside those that have a seat. false: it is one too many, and is counted no longer. (The caller leaves a job, and
+    /// looks for jobs.)
+    @inline(never)
+    private func isWithin(_ reads: UInt32) -> Bool {
+        if pointee.executor.load(ordering: .sequentiallyConsistent) & Executor.readsMask + takenSeats <= reads { return true }
+        pointee.executor.wrappingSubtract(Executor.unit(.read), ordering: .sequentiallyConsistent)
         return false
     }
 
     /// Leaves a job to whoever runs now. Locked. `runJobs` must follow, after the lock is let go.
     func enqueueLocked(_ job: JobPointer) {
         locked.pointee.jobs.append(job)
-        pointee.executor.bitwiseOr(Executor.waiting, ordering: .acquiringAndReleasing)
+        pointee.executor.bitwiseOr(Executor.waiting, ordering: .sequentiallyConsistent)
     }
 
     /// A job that may start now; it has the executor.
@@ -62,17 +71,19 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let reads = pointee.concurrentReads.load(ordering: .relaxed)
         while true {
             if !locked.pointee.aside.isEmpty { grantLocked() }
-            // Nobody starts without the lock while jobs wait, so what runs can only become less.
+            // Nobody starts without the lock while jobs wait, so what runs can only become less. (But for who takes a seat, and gives it back
+            // when he sees that; then he looks for jobs.)
             let state = pointee.executor.load(ordering: .acquiring)
             if state & Executor.waiting == 0 { return nil }
+            let seated = takenSeats
             guard let job = locked.pointee.jobs.removeFirst(where: {
-                Executor.mayStart($0.action, state, reads: reads) && !locked.pointee.aside.covers($0.page)
+                Executor.mayStart($0.action, state, reads: reads, seated: seated) && !locked.pointee.aside.covers($0.page)
             }) else {
                 return nil
             }
             // It is out of the queue: a newer version of its page must not look for it there.
             if job.pointee.action == .write { job.pointee.state = .writing }
-            pointee.executor.wrappingAdd(Executor.unit(job.pointee.action), ordering: .acquiring)
+            pointee.executor.wrappingAdd(Executor.unit(job.pointee.action), ordering: .sequentiallyConsistent)
             noteWaitingLocked()
             return job
         }

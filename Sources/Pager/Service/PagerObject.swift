@@ -41,6 +41,8 @@ struct PagerObject: ~Copyable {
     let executor = Atomic<UInt32>(0)
     /// How many reads may run at once.
     let concurrentReads = Atomic<UInt32>(1)
+    /// `Seats`, where that is more than one; 0: none.
+    let seats = Atomic<UInt>(0)
     /// Somebody waits on `monitor` for the end of a direct write.
     let writeWaiters = Atomic<UInt32>(0)
     /// Direct writes begun and ended (the executor lets one run at a time), and the pages of the one that runs.
@@ -193,6 +195,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         locked.pointee.ledger.destroy()
         locked.pointee.versions.destroy()
         Memory.free(locked.pointee.spareVersion)
+        seats?.destroy()
         let parts = PagerObject.Parts(monitor: pointee.monitor, map: pointee.map, strayWord: pointee.strayWord,
                                 descriptors: pointee.descriptors, clients: pointee.clients, locked: locked,
                                 listing: pointee.listing)

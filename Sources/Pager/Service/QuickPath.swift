@@ -1,44 +1,52 @@
 // The short way of a lone client's messages: the moves of QuickMoves.swift, one after the other.
 //
-// It does what the long way does, in the same order, for one page in the usual condition:
-//   1. the page's word, by compare-and-swap (whoever fails has done nothing and takes the long way);
-//   2. the executor, then the turn passes on;
-//   3. the callback;
-//   4. the answer, counted while it is sent (Answering.swift), to a client that is held (so that its names stay) and that the word still names;
-//   5. the word again, the executor again.
-// Wherever something is not as usual (the translator failed, somebody waits, the client goes), it calls what the long way calls, and
-// that goes on from there. No lock is taken and nothing allocated.
+// Requests go on as all reads of the short way do (ShortRead.swift). Unlocks and returns do what the long way does, in the same order, for one page
+// in the usual condition: the page's word by compare-and-swap (whoever fails has done nothing and takes the long way), the executor, the
+// turn, the callback, what is to be sent, the word and the executor again. Wherever something is not as usual (the translator failed, somebody
+// waits, the client goes), they call what the long way calls, and that goes on from there. No lock is taken and nothing allocated.
 
 import CPlatform
 import Synchronization
 
+/// A lone client's page is read: the moves from `asked` on.
+struct LoneRead: ReadMoves {
+    let client: ClientPointer
+    let slot: WordPointer
+    let asked: UInt32
+    let notify: Bool
+
+    @inline(__always) var hadHolders: Bool { false }
+
+    @inline(__always)
+    func decide(_ hold: some ReadHold) -> ReadAnswer? {
+        if !hold.hold(client) { return nil }
+        // The client is held, and the page still names it.
+        if slot.pointee.load(ordering: .acquiring) != asked {
+            hold.letGo(client)
+            return nil
+        }
+        return ReadAnswer(client: client, isKnown: true, lock: 0, precious: notify ? 1 : 0, holders: true)
+    }
+
+    @inline(__always)
+    func letGo(_ client: ClientPointer, _ hold: some ReadHold) { hold.letGo(client) }
+
+    @inline(__always)
+    func sent(_ pager: PagerPointer, _ answer: ReadAnswer) -> Bool {
+        slot.pointee.compareExchange(expected: asked, desired: client.pointee.moves.given, ordering: .acquiringAndReleasing).exchanged
+    }
+}
+
 extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The client, if it is alone and this is its port; the page's word, if the range is one page that was touched.
     @inline(__always)
-    private func quick(_ control: mach_port_t, _ offset: vm_offset_t, _ length: vm_size_t) -> (ClientPointer, WordPointer)? {
+    private func quick(_ control: mach_port_t, _ offset: vm_offset_t, _ length: vm_size_t) -> (ClientPointer, WordPointer, UInt64)? {
+        let page = self.page(offset)
         guard let client = ClientPointer(bitPattern: pointee.quickClient.load(ordering: .acquiring)),
               client.pointee.control.load(ordering: .relaxed) == control,
               widen(length) == pointee.pageBytes, widen(offset) & (pointee.pageBytes &- 1) == 0,
-              let slot = pointee.map.word(at: page(offset)) else { return nil }
-        return (client, slot)
-    }
-
-    /// The executor for a callback, if nothing runs or waits, and this thread may call the translator.
-    @inline(__always)
-    func claimQuickly(_ worker: UnsafeMutablePointer<Worker>?, _ unit: UInt32) -> Bool {
-        if let worker, !worker.leaveReceivers() { return false }
-        return pointee.executor.compareExchange(expected: 0, desired: unit, ordering: .acquiring).exchanged
-    }
-
-    /// true: nothing waits behind.
-    @inline(__always)
-    func finishQuickly(_ unit: UInt32) -> Bool {
-        pointee.executor.wrappingSubtract(unit, ordering: .acquiringAndReleasing).newValue & Executor.waiting == 0
-    }
-
-    @inline(never)
-    func workOn() {
-        if let job = takeJob() { work(job) }
+              let slot = pointee.map.word(at: page) else { return nil }
+        return (client, slot, page)
     }
 
     // data_request.
@@ -46,7 +54,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// false: nothing was done.
     @inline(__always)
     func requestQuickly(_ control: mach_port_t, _ offset: vm_offset_t, _ length: vm_size_t) -> Bool {
-        guard let (client, slot) = quick(control, offset, length) else { return false }
+        guard let (client, slot, page) = quick(control, offset, length) else { return false }
         let word = slot.pointee.load(ordering: .relaxed)
         // Resting, or untouched, which means the same.
         if word > Word.resting.raw { return false }
@@ -54,47 +62,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if !slot.pointee.compareExchange(expected: word, desired: asked, ordering: .acquiringAndReleasing).exchanged { return false }
         _ = mach_port_deallocate(mach_task_self(), control)
 
-        let worker = Worker.current
-        if claimQuickly(worker, 1) {
-            worker?.passTurn()
-            readQuickly(client, slot, offset, asked)
-        } else {
-            readLater(page(offset))
-        }
-        if client.pointee.attached.load(ordering: .sequentiallyConsistent) == 0 { forget(client, page(offset)) }
+        beginRead(LoneRead(client: client, slot: slot, asked: asked, notify: pointee.notify), page, offset)
+        if client.pointee.attached.load(ordering: .sequentiallyConsistent) == 0 { forget(client, page) }
         return true
     }
 
-    @inline(__always)
-    private func readQuickly(_ client: ClientPointer, _ slot: WordPointer, _ offset: vm_offset_t, _ asked: UInt32) {
-        var buffer: vm_address_t = 0
-        var writeLock: Int32 = 0
-        let page = self.page(offset)
-        let code = inCallback(.read, page...page) { _ in pager_read_page(pointee.user, offset, &buffer, &writeLock) }
-        if code | writeLock != 0 || buffer == 0 || widen(buffer) & (pointee.pageBytes &- 1) != 0 || !client.acquire() {
-            return readOtherwise(page, code, writeLock, buffer)
-        }
-        if slot.pointee.load(ordering: .acquiring) != asked {
-            release(client)
-            return readOtherwise(page, code, writeLock, buffer)
-        }
-        pointee.counters.pageIns.increment()
-        let phase = beginAnswers()
-        if pointee.rangeFlushes.load(ordering: .sequentiallyConsistent) != 0 { noteGiven(client.pointee.number, page) }
-        let result = pager_control_memory_object_data_supply(
-            control(client), offset, buffer, mach_msg_type_number_t(truncatingIfNeeded: pointee.pageBytes), 1, 0, pointee.notify ? 1 : 0, 0)
-        if result == 0 {
-            pointee.counters.supplies.increment()
-        } else {
-            supplyAgain(client, page, buffer, result, 0, pointee.notify ? 1 : 0)
-        }
-        release(client)
-        answered(slot, page, asked, client.pointee.moves.given, .read, phase)
-        if !finishQuickly(1) { workOn() }
-    }
-
-    @inline(__always)
-    func control(_ client: ClientPointer) -> mach_port_t { client.pointee.control.load(ordering: .relaxed) }
+    @inline(never)
+    private func forget(_ client: ClientPointer, _ page: UInt64) { forgetIfGone(client.pointee.number, page) }
 
     /// The answer is sent: the page is idle, or somebody waits. The executor is held for `held`.
     @inline(__always)
@@ -113,41 +87,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         follow(held, advance(page, outcome, 0))
     }
 
-    /// The executor was not to be had.
-    @inline(never)
-    private func readLater(_ page: UInt64) {
-        followLater(page, NextCall(action: .read, page: page, hadHolders: false))
-        takenIn()
-        runJobs()
-    }
-
-    /// The read failed, or somebody else is concerned.
-    @inline(never)
-    private func readOtherwise(_ page: UInt64, _ code: Int32, _ writeLock: Int32, _ buffer: vm_address_t) {
-        follow(.read, afterRead(NextCall(action: .read, page: page, hadHolders: false), code, writeLock, buffer))
-        if !finishQuickly(1) { workOn() }
-    }
-
-    @inline(never)
-    func supplyAgain(_ client: ClientPointer, _ page: UInt64, _ data: vm_address_t, _ result: kern_return_t, _ lock: vm_prot_t,
-                     _ precious: boolean_t) {
-        let size = mach_msg_type_number_t(truncatingIfNeeded: pointee.pageBytes)
-        let delivery = sendAgain(client, page, result) {
-            pager_control_memory_object_data_supply($0, offset(page), data, size, 1, lock, precious, 0)
-        }
-        if delivery == .sent { pointee.counters.supplies.increment() }
-        if delivery == .refused { freePages(data, 1) }
-    }
-
-    @inline(never)
-    private func forget(_ client: ClientPointer, _ page: UInt64) { forgetIfGone(client.pointee.number, page) }
-
     // data_unlock.
 
     /// false: nothing was done.
     @inline(__always)
     func unlockQuickly(_ control: mach_port_t, _ offset: vm_offset_t, _ length: vm_size_t) -> Bool {
-        guard let (client, slot) = quick(control, offset, length) else { return false }
+        guard let (client, slot, page) = quick(control, offset, length) else { return false }
         let locked = client.pointee.moves.locked, unlocking = client.pointee.moves.unlocking
         if locked == 0 || slot.pointee.load(ordering: .relaxed) != locked { return false }
         if !slot.pointee.compareExchange(expected: locked, desired: unlocking, ordering: .acquiringAndReleasing).exchanged { return false }
@@ -156,16 +101,15 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let worker = Worker.current
         if claimQuickly(worker, Executor.other) {
             worker?.passTurn()
-            permitQuickly(client, slot, offset, unlocking)
+            permitQuickly(client, slot, page, offset, unlocking)
         } else {
-            unlockLater(page(offset))
+            unlockLater(page)
         }
         return true
     }
 
     @inline(__always)
-    private func permitQuickly(_ client: ClientPointer, _ slot: WordPointer, _ offset: vm_offset_t, _ unlocking: UInt32) {
-        let page = self.page(offset)
+    private func permitQuickly(_ client: ClientPointer, _ slot: WordPointer, _ page: UInt64, _ offset: vm_offset_t, _ unlocking: UInt32) {
         let code = inCallback(.unlock, page...page) { _ in pager_unlock_page(pointee.user, offset) }
         if code != 0 || !client.acquire() { return unlockOtherwise(page, code) }
         let permitting = client.pointee.moves.permitting
@@ -210,14 +154,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// false: nothing was done. Else the data are ours.
     @inline(__always)
     func returnQuickly(_ control: mach_port_t, _ offset: vm_offset_t, _ data: vm_address_t, _ bytes: vm_size_t) -> Bool {
-        guard let (client, slot) = quick(control, offset, bytes), data != 0, widen(data) & (pointee.pageBytes &- 1) == 0 else { return false }
+        guard let (client, slot, page) = quick(control, offset, bytes), data != 0, widen(data) & (pointee.pageBytes &- 1) == 0 else { return false }
         let given = client.pointee.moves.given, writing = client.pointee.moves.writing
         if writing == 0 || slot.pointee.load(ordering: .relaxed) != given { return false }
         let worker = Worker.current
         // The executor comes first: without it the page goes to the write-back.
         if !claimQuickly(worker, Executor.other) { return false }
         _ = mach_port_deallocate(mach_task_self(), control)
-        let page = self.page(offset)
         if !slot.pointee.compareExchange(expected: given, desired: writing, ordering: .acquiringAndReleasing).exchanged {
             returnOtherwise(client.pointee.number, page, data)
             return true
@@ -225,7 +168,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let number = beginDirectWrite(page...page)
         worker?.passTurn()
         inCallback(.write, page...page) { callback in
-            callback.pointee.directNumber = number
+            callback.noteDirect(number)
             let code = pager_write_page(pointee.user, offset, data)
             if code == 0 { pointee.counters.pageOuts.increment() }
             if code == 0 && slot.pointee.compareExchange(expected: writing, desired: Word.resting.raw,

@@ -62,7 +62,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         unneeded.giveBack()
         if direct {
             inCallback(.write, pages) { callback in
-                callback.pointee.directNumber = number
+                callback.noteDirect(number)
                 while let run = writes.removeFirstRun() { writeDirect(first, data, run, callback) }
                 endDirectWrite(callback)
             }

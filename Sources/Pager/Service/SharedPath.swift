@@ -8,10 +8,34 @@
 import CPlatform
 import Synchronization
 
+/// A page of several clients is read.
+struct SharedRead: ReadMoves {
+    let pager: PagerPointer
+    let slot: WordPointer
+    let page: UInt64
+    let hadHolders: Bool
+
+    @inline(__always)
+    func decide(_ hold: some ReadHold) -> ReadAnswer? {
+        guard let (effects, client, isKnown) = pager.decideSupply(slot, page, pager.context(hadHolders: hadHolders)) else { return nil }
+        return ReadAnswer(client: client, isKnown: isKnown, lock: effects.write ? 0 : VM_PROT_WRITE, precious: effects.precious ? 1 : 0,
+                          holders: effects.holders)
+    }
+
+    // (Held by a reference of its own: the next read is likely another client's.)
+    @inline(__always)
+    func letGo(_ client: ClientPointer, _ hold: some ReadHold) { pager.release(client) }
+
+    @inline(__always)
+    func sent(_ pager: PagerPointer, _ answer: ReadAnswer) -> Bool {
+        pager.move(slot, .sent, pager.context(hadHolders: answer.holders), { $0.action == .none }) != nil
+    }
+}
+
 extension UnsafeMutablePointer where Pointee == PagerObject {
     /// A move of the page, if it is known and wanted.
     @inline(__always)
-    private func move(_ slot: WordPointer, _ event: Event, _ context: Context, _ isWanted: (Effects) -> Bool) -> Effects? {
+    fileprivate func move(_ slot: WordPointer, _ event: Event, _ context: Context, _ isWanted: (Effects) -> Bool) -> Effects? {
         let key = event.edgeKey(context), word = Word(loaded: slot.pointee.load(ordering: .acquiring))
         if !word.isDescriptor {
             guard let known = pointee.moves.move(word, event, key, context), known.reach == .plain, isWanted(known.effects),
@@ -32,58 +56,14 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         // (A lone client has its own short way.)
         guard !context.sole, let slot = pointee.map.word(at: page),
               let effects = move(slot, event, context, { $0.action == .read }) else { return false }
-        readShared(client, slot, page, offset, effects.holders)
+        beginRead(SharedRead(pager: self, slot: slot, page: page, hadHolders: effects.holders), page, offset)
+        forgetIfGone(client.pointee.number, page)
         return true
-    }
-
-    @inline(never)
-    private func readShared(_ client: ClientPointer, _ slot: WordPointer, _ page: UInt64, _ offset: vm_offset_t, _ hadHolders: Bool) {
-        let next = NextCall(action: .read, page: page, hadHolders: hadHolders), number = client.pointee.number
-        let worker = Worker.current
-        if claimQuickly(worker, 1) {
-            worker?.passTurn()
-            callShared(slot, next, offset)
-            if !finishQuickly(1) { workOn() }
-        } else {
-            followLater(page, next)
-            takenIn()
-            runJobs()
-        }
-        forgetIfGone(number, page)
-    }
-
-    /// Reads the page for its first waiter and sends it. The executor is held.
-    @inline(__always)
-    private func callShared(_ slot: WordPointer, _ next: NextCall, _ offset: vm_offset_t) {
-        var buffer: vm_address_t = 0
-        var writeLock: Int32 = 0
-        let page = next.page
-        let code = inCallback(.read, page...page) { _ in pager_read_page(pointee.user, offset, &buffer, &writeLock) }
-        if code | writeLock != 0 || buffer == 0 || widen(buffer) & (pointee.pageBytes &- 1) != 0 {
-            return readSharedOtherwise(next, code, writeLock, buffer)
-        }
-        guard let (effects, waiter, isKnown) = decideSupply(slot, page, context(hadHolders: next.hadHolders)) else {
-            return readSharedOtherwise(next, code, writeLock, buffer)
-        }
-        pointee.counters.pageIns.increment()
-        let phase = beginAnswers()
-        if pointee.rangeFlushes.load(ordering: .sequentiallyConsistent) != 0 { noteGiven(effects.client, page) }
-        if isKnown {
-            supplyShared(waiter, page, offset, buffer, effects)
-            release(waiter)
-        } else {
-            freePages(buffer, 1)
-        }
-        if move(slot, .sent, context(hadHolders: effects.holders), { $0.action == .none }) != nil {
-            endAnswers(phase)
-        } else {
-            sentShared(page, effects.holders, phase)
-        }
     }
 
     /// The page was read: whom it goes to. The client is held (true), unless it has gone.
     @inline(__always)
-    private func decideSupply(_ slot: WordPointer, _ page: UInt64, _ context: Context) -> (Effects, ClientPointer, Bool)? {
+    fileprivate func decideSupply(_ slot: WordPointer, _ page: UInt64, _ context: Context) -> (Effects, ClientPointer, Bool)? {
         let event = Event.readDone(code: 0, writeLock: false), key = event.edgeKey(context)
         let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
         if !word.isDescriptor {
@@ -107,29 +87,5 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.unlock()
         guard let decided, let client else { return nil }
         return (decided, client, isKnown)
-    }
-
-    @inline(__always)
-    private func supplyShared(_ client: ClientPointer, _ page: UInt64, _ offset: vm_offset_t, _ data: vm_address_t, _ effects: Effects) {
-        let size = mach_msg_type_number_t(truncatingIfNeeded: pointee.pageBytes)
-        let lock = effects.write ? 0 : VM_PROT_WRITE, precious: boolean_t = effects.precious ? 1 : 0
-        let result = pager_control_memory_object_data_supply(control(client), offset, data, size, 1, lock, precious, 0)
-        if result == 0 {
-            pointee.counters.supplies.increment()
-        } else {
-            supplyAgain(client, page, data, result, lock, precious)
-        }
-    }
-
-    @inline(never)
-    private func sentShared(_ page: UInt64, _ hadHolders: Bool, _ phase: UInt32) {
-        let outcome = transition(page, .sent, context(hadHolders: hadHolders))
-        endAnswers(phase)
-        follow(.read, advance(page, outcome, 0))
-    }
-
-    @inline(never)
-    private func readSharedOtherwise(_ next: NextCall, _ code: Int32, _ writeLock: Int32, _ buffer: vm_address_t) {
-        follow(.read, afterRead(next, code, writeLock, buffer))
     }
 }

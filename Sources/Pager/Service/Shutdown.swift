@@ -78,7 +78,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.lock()
         defer { pointee.monitor.unlock() }
         return locked.pointee.versions.unfinished == 0 && locked.pointee.jobs.isEmpty && locked.pointee.aside.isEmpty
-            && pointee.executor.load(ordering: .acquiring) == 0
+            && pointee.executor.load(ordering: .acquiring) == 0 && takenSeats == 0
     }
 
     private func find(from first: UInt64 = 0, _ wanted: (PageCondition) -> Bool) -> UInt64? {

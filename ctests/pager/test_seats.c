@@ -1,0 +1,211 @@
+/* Reads that run at once for a lone client (Service/Seats.swift): what a seat keeps goes with the client, what is sent from it counts for
+   flushes, and a read that waits makes room.  */
+
+#include <sched.h>
+
+#include "raw.h"
+
+enum { READS = 4 };
+
+static size_t count_rights(void) { return hostmach_list_rights(hostmach_task_main(), NULL, 0); }
+
+/* Names go a moment after their client counts as gone.  */
+static void wait_rights(size_t count)
+{
+    while (count_rights() != count)
+        sched_yield();
+}
+
+struct place {
+    struct world world;
+    sk_kernel *kernel;
+    size_t rights;                          /* without a client */
+};
+
+static void place_open(struct place *place)
+{
+    world_open(&place->world, 16, 0);
+    assert_int_equal(pager_set_concurrent_reads(place->world.pager, READS), 0);
+    place->kernel = sk_kernel_create("A");
+    world_settle(&place->world);
+    place->rights = count_rights();
+}
+
+static void place_close(struct place *place)
+{
+    if (place->kernel)
+        sk_kernel_destroy(place->kernel);
+    world_close(&place->world);
+}
+
+/* A seat keeps the client's names for the next read; when the client goes, its names go.  */
+static void test_names_of_a_client_that_goes(void **state)
+{
+    (void) state;
+    struct place place;
+    place_open(&place);
+    for (int round = 0; round < 3; round++) {
+        sk_object *object = sk_map(place.kernel, place.world.port);
+        for (size_t page = 0; page < 8; page++)
+            put(object, page, 5);
+        assert_true(count_rights() > place.rights);
+        assert_int_equal(sk_terminate(object), 0);
+        wait_rights(place.rights);
+    }
+    place_close(&place);
+}
+
+/* The same while its pages are read: with the end of the last read at the latest.  */
+static void test_names_of_a_client_that_dies_while_its_pages_are_read(void **state)
+{
+    (void) state;
+    struct place place;
+    place_open(&place);
+    sk_object *object = sk_map(place.kernel, place.world.port);
+    /* Each seat has had the client.  */
+    for (int round = 0; round < 2; round++) {
+        store_close_gate(&place.world, CALL_READ);
+        for (size_t page = 0; page < READS; page++)
+            ask(object, (size_t) round * READS + page, VM_PROT_READ);
+        store_wait_gate(&place.world, CALL_READ, READS);
+        if (round == 0) {
+            store_open_gate(&place.world, CALL_READ);
+            for (size_t page = 0; page < READS; page++)
+                wait_page(object, page, SK_WANT_PRESENT);
+        }
+    }
+    sk_kernel_destroy(place.kernel);
+    place.kernel = NULL;
+    while (world_statistics(&place.world).clients != 0)
+        sched_yield();
+    store_open_gate(&place.world, CALL_READ);
+    wait_rights(place.rights);
+    place_close(&place);
+}
+
+/* Who was served from the seats before keeps nothing there, either.  */
+static void test_names_of_a_client_that_was_alone_before(void **state)
+{
+    (void) state;
+    struct place place;
+    place_open(&place);
+    sk_object *first = sk_map(place.kernel, place.world.port);
+    for (size_t page = 0; page < 8; page++)
+        put(first, page, 5);
+    size_t one = count_rights();
+    sk_kernel *other = sk_kernel_create("B");
+    sk_object *second = sk_map(other, place.world.port);
+    assert_int_equal(get(second, 3), 5);
+    assert_int_equal(sk_terminate(first), 0);
+    wait_rights(one);
+    for (size_t page = 8; page < 12; page++)
+        put(second, page, 6);
+    assert_int_equal(sk_terminate(second), 0);
+    wait_rights(place.rights);
+    sk_kernel_destroy(other);
+    place_close(&place);
+}
+
+struct flush { struct pager *pager; };
+
+static int run_flush(void *argument)
+{
+    pager_flush_some(((struct flush *) argument)->pager, page_offset(3), vm_page_size, 1);
+    return 0;
+}
+
+/* "The flush is sent when every answer that began before it was noted has been sent" (Answering.swift): the client gets the page first, and
+   gives it up then.  */
+static void test_flush_waits_for_an_answer_that_is_being_sent(void **state)
+{
+    (void) state;
+    struct place place;
+    place_open(&place);
+    struct raw raw;
+    raw_open(&raw, &place.world, 1, SK_DATA_SUPPLY);
+    raw_wait_for(&raw, SK_READY);
+    raw_request(&raw, 3, VM_PROT_READ);
+    raw_wait_stopped(&raw);
+    struct flush flush = { place.world.pager };
+    struct task task;
+    task_begin(&task, run_flush, &flush);
+    assert_true(task_waits(&task));
+    assert_int_equal(raw_has(&raw, SK_LOCK_REQUEST), 0);
+    raw_go(&raw);
+    raw_wait_for(&raw, SK_LOCK_REQUEST);
+    hostmach_task_t before = hostmach_task_enter(raw.task);
+    assert_int_equal(memory_object_lock_completed(raw.pager, MACH_MSG_TYPE_COPY_SEND, raw.control, page_offset(3), vm_page_size), 0);
+    hostmach_task_enter(before);
+    assert_int_equal(task_end(&task), 0);
+    assert_int_equal(pager_page_access(place.world.pager, page_offset(3), 0), 0);
+    raw_close(&raw);
+    wait_rights(place.rights);
+    place_close(&place);
+}
+
+static void hook_syncs_another(struct user_pager_info *store, enum call call, vm_offset_t page)
+{
+    if (call == CALL_READ && page == 0)
+        pager_sync(((struct world *) store->hook_argument)->pager, 1);
+}
+
+/* A callback that waits makes room for another read (Callback.swift), and waits for room before it goes on: never do more than so many run
+   that do not wait.  */
+static void test_a_read_that_waits_makes_room(void **state)
+{
+    (void) state;
+    struct place place;
+    struct world second;
+    place_open(&place);
+    world_join(&second, &place.world, 8, 0);
+    sk_object *object = sk_map(place.kernel, place.world.port), *held = sk_map(place.kernel, second.port);
+    put(held, 2, 99);
+    sk_hold(held, SK_HOLD_LOCK);
+    place.world.store->hook_argument = &second;
+    place.world.store->hook = hook_syncs_another;
+    ask(object, 0, VM_PROT_READ);
+    assert_int_equal(sk_wait_pending(held, 1, 0), 0);
+    store_close_gate(&place.world, CALL_READ);
+    for (size_t page = 1; page <= READS + 1; page++)
+        ask(object, page, VM_PROT_READ);
+    store_wait_gate(&place.world, CALL_READ, READS);
+    fence_by_refusal_of(&place.world, object);
+    assert_int_equal(place.world.store->running_reads, READS + 1);
+    sk_release_all(held);
+    store_open_gate(&place.world, CALL_READ);
+    for (size_t page = 0; page <= READS + 1; page++)
+        wait_page(object, page, SK_WANT_PRESENT);
+    place.world.store->hook = NULL;
+    assert_int_equal(sk_terminate(held), 0);
+    second.requests = NULL;
+    world_close(&second);
+    place_close(&place);
+}
+
+/* What is counted at the seats is part of the statistics.  */
+static void test_reads_are_counted(void **state)
+{
+    (void) state;
+    struct place place;
+    place_open(&place);
+    sk_object *object = sk_map(place.kernel, place.world.port);
+    for (size_t page = 0; page < 16; page++)
+        put(object, page, 5);
+    world_settle(&place.world);
+    assert_int_equal(world_statistics(&place.world).page_ins, 16);
+    assert_int_equal(world_statistics(&place.world).supplies, 16);
+    place_close(&place);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names_of_a_client_that_goes),
+        cmocka_unit_test(test_names_of_a_client_that_dies_while_its_pages_are_read),
+        cmocka_unit_test(test_names_of_a_client_that_was_alone_before),
+        cmocka_unit_test(test_flush_waits_for_an_answer_that_is_being_sent),
+        cmocka_unit_test(test_a_read_that_waits_makes_room),
+        cmocka_unit_test(test_reads_are_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
