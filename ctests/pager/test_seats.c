@@ -83,6 +83,37 @@ static void test_names_of_a_client_that_dies_while_its_pages_are_read(void **sta
     place_close(&place);
 }
 
+/* ... also where the client has ended already, but a thread still sends to it, when a read comes to its answer.  */
+static void test_names_of_a_client_that_ended_before_the_answer(void **state)
+{
+    (void) state;
+    struct place place;
+    place_open(&place);
+    struct raw raw;
+    raw_open(&raw, &place.world, 1, SK_DATA_SUPPLY);
+    raw_wait_for(&raw, SK_READY);
+    raw_request(&raw, 0, VM_PROT_READ);
+    raw_wait_stopped(&raw);
+    store_close_gate(&place.world, CALL_READ);
+    raw_request(&raw, 1, VM_PROT_READ);
+    store_wait_gate(&place.world, CALL_READ, 1);
+    hostmach_task_t before = hostmach_task_enter(raw.task);
+    assert_int_equal(memory_object_terminate(raw.pager, raw.control, raw.name), 0);
+    hostmach_task_enter(before);
+    while (world_statistics(&place.world).clients != 0)
+        sched_yield();
+    /* Every page has forgotten it.  */
+    while (pager_page_access(place.world.pager, 0, 0) > 0 || pager_page_access(place.world.pager, page_offset(1), 0) > 0)
+        sched_yield();
+    store_open_gate(&place.world, CALL_READ);
+    while (world_statistics(&place.world).page_ins < 2)
+        sched_yield();
+    raw_go(&raw);
+    raw_close(&raw);
+    wait_rights(place.rights);
+    place_close(&place);
+}
+
 /* Who was served from the seats before keeps nothing there, either.  */
 static void test_names_of_a_client_that_was_alone_before(void **state)
 {
@@ -202,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_of_a_client_that_goes),
         cmocka_unit_test(test_names_of_a_client_that_dies_while_its_pages_are_read),
+        cmocka_unit_test(test_names_of_a_client_that_ended_before_the_answer),
         cmocka_unit_test(test_names_of_a_client_that_was_alone_before),
         cmocka_unit_test(test_flush_waits_for_an_answer_that_is_being_sent),
         cmocka_unit_test(test_a_read_that_waits_makes_room),
