@@ -46,6 +46,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.lock()
         noteQuickClientLocked()
         forgetRequestsLocked(client.pointee.number)
+        endLeaveLocked(client)
         locked.pointee.attributeChange.clientGone(client.pointee.number)
         pointee.monitor.wakeAll()
         pointee.monitor.unlock()

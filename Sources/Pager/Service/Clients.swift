@@ -41,6 +41,8 @@ struct Client: ~Copyable {
     var isIndexed = false
     /// Next free number. Locked.
     var nextFree: ClientNumber = noClient
+    /// It is being given up (GivingUp.swift). Locked.
+    var leave: Leave?
 
     init(number: ClientNumber) { self.number = number }
 }
@@ -229,6 +231,7 @@ struct ClientTable {
             let control = client.pointee.control.exchange(0, ordering: .relaxed)
             if control == 0 { continue }
             forgetIndex(client)
+            if let leave = client.pointee.leave { pager_send_hopeless(leave.control, 0) }
             giveUpName(takeFormerControl(client))
             client.cancelNotice(control, isKept: client.pointee.isRenamed)
             giveUpName(control, all: client.pointee.isRenamed)
