@@ -157,6 +157,11 @@ static void test_attributes_change_while_a_client_attaches(void **state)
 
 /* ---- Death ---- */
 
+static atomic_int crossing;                 /* below: two messages meet */
+static __thread int stops_next;
+static __thread bool passes_turn;
+enum { IDLE, WANTED, TURN_AWAITED, TURN_PASSED, DEATH_ASKED_FOR, THROUGH };
+
 static atomic_int refuse_dead_name;         /* the next requests for news of a death fail */
 
 kern_return_t __real_pager_request_dead_name(mach_port_t name, mach_port_t notify);
@@ -166,6 +171,8 @@ kern_return_t __wrap_pager_request_dead_name(mach_port_t name, mach_port_t notif
 {
     if (notify != MACH_PORT_NULL && atomic_load(&refuse_dead_name) > 0 && atomic_fetch_sub(&refuse_dead_name, 1) > 0)
         return KERN_RESOURCE_SHORTAGE;
+    if (atomic_load(&crossing) == TURN_PASSED)
+        stops_next = DEATH_ASKED_FOR;
     return __real_pager_request_dead_name(name, notify);
 }
 
@@ -241,6 +248,105 @@ static void test_client_ends_while_the_pager_ends(void **state)
     assert_int_equal(atomic_load(&bogus), 0);
 }
 
+/* ---- Messages without a control port ---- */
+
+/* One thread serves memory_object_terminate, another attaches a client: the first waits until the other waits for its turn, passes it, and stops there; the
+   other goes on, has asked for news of the client's death, and stops before its next lock, until the first is through.  */
+static void cross_to(int state) { atomic_store(&crossing, state); }
+
+static void wait_crossing(int state)
+{
+    while (atomic_load(&crossing) < state)
+        sched_yield();
+}
+
+int __real_pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name);
+int __wrap_pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name);
+int __wrap_pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name)
+{
+    if (message->msgh_id == SK_TERMINATE && atomic_load(&crossing) == WANTED) {
+        wait_crossing(TURN_AWAITED);
+        passes_turn = true;
+    }
+    return __real_pager_is_dead_name(message, name);
+}
+
+/* (Only a turn is waited for so long.)  */
+int __real_platform_condition_wait(platform_condition_t *condition, platform_mutex_t *mutex, long milliseconds);
+int __wrap_platform_condition_wait(platform_condition_t *condition, platform_mutex_t *mutex, long milliseconds);
+int __wrap_platform_condition_wait(platform_condition_t *condition, platform_mutex_t *mutex, long milliseconds)
+{
+    if (milliseconds == 100 && atomic_load(&crossing) == WANTED)
+        cross_to(TURN_AWAITED);
+    return __real_platform_condition_wait(condition, mutex, milliseconds);
+}
+
+/* Passing the turn wakes who waits for it.  */
+void __real_platform_condition_wake_all(platform_condition_t *condition);
+void __wrap_platform_condition_wake_all(platform_condition_t *condition);
+void __wrap_platform_condition_wake_all(platform_condition_t *condition)
+{
+    if (passes_turn)
+        stops_next = TURN_PASSED;
+    passes_turn = false;
+    __real_platform_condition_wake_all(condition);
+}
+
+static void stop_if(bool here)
+{
+    int state = stops_next;
+    if (!here)
+        return;
+    stops_next = IDLE;
+    cross_to(state);
+    wait_crossing(state + 1);
+}
+
+void __real_platform_mutex_unlock(platform_mutex_t *mutex);
+void __wrap_platform_mutex_unlock(platform_mutex_t *mutex);
+void __wrap_platform_mutex_unlock(platform_mutex_t *mutex)
+{
+    __real_platform_mutex_unlock(mutex);
+    stop_if(stops_next == TURN_PASSED);
+}
+
+void __real_platform_mutex_lock(platform_mutex_t *mutex);
+void __wrap_platform_mutex_lock(platform_mutex_t *mutex);
+void __wrap_platform_mutex_lock(platform_mutex_t *mutex)
+{
+    stop_if(stops_next == DEATH_ASKED_FOR);
+    __real_platform_mutex_lock(mutex);
+}
+
+static bool is_refused(void *cast) { return world_statistics(&((struct cast *) cast)->world).refused > 0; }
+
+/* Who says that he unmaps, and gives no port, is not the client that attaches at that moment: its death is taken in whole, later.  */
+static void test_terminate_without_a_port_while_a_client_attaches(void **state)
+{
+    (void) state;
+    struct cast c;
+    struct raw raw;
+    cast_open(&c, 0, 4, 0);
+    hostmach_task_t task = hostmach_task_create("nobody"), before;
+    mach_port_t pager;
+    assert_int_equal(hostmach_copy_send(hostmach_task_main(), c.world.port, task, &pager), 0);
+    cross_to(WANTED);
+    before = hostmach_task_enter(task);
+    assert_int_equal(memory_object_terminate(pager, MACH_PORT_NULL, MACH_PORT_NULL), 0);
+    hostmach_task_enter(before);
+    raw_open(&raw, &c.world, 1, 0);
+    wait_crossing(DEATH_ASKED_FOR);
+    wait_for(is_refused, &c);
+    cross_to(THROUGH);
+    raw_wait_for(&raw, SK_READY);
+    cross_to(IDLE);
+    raw_close(&raw);
+    wait_clients(&c, 0);
+    hostmach_task_destroy(task);
+    /* (This looks for rights that are left.)  */
+    cast_close(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +356,7 @@ int main(void)
         cmocka_unit_test(test_attributes_change_while_a_client_attaches),
         cmocka_unit_test(test_client_whose_death_cannot_be_learnt_of_is_turned_away),
         cmocka_unit_test(test_client_ends_while_the_pager_ends),
+        cmocka_unit_test(test_terminate_without_a_port_while_a_client_attaches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

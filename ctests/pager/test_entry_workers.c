@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-#include "store.h"
+#include "scene.h"
 
 /* ---- Start and stop ---- */
 
@@ -39,6 +39,42 @@ static void test_stop_and_start_under_load(void **state)
     }
     sk_kernel_destroy(kernel);
     world_close(&world);
+}
+
+/* ---- Inhibition and clients that cannot be reached ---- */
+
+static int return_all(void *argument)
+{
+    struct world *world = argument;
+    pager_return(world->pager, 1);
+    return store_byte(world, 1);
+}
+
+/* A kernel unmaps while workers are inhibited: what it returned, and its control port behind that, wait in our queue, and messages fill the
+   queue of that port, where no kernel is any more. However long the inhibition lasts after that, nothing of what it has said is refused, and a call
+   that waits returns when that is written.  */
+static void test_inhibit_while_a_kernel_unmaps_and_is_asked(void **state)
+{
+    (void) state;
+    struct scene scene;
+    struct task task;
+    scene_open(&scene, 8, 1, 0);
+    for (size_t page = 0; page < 8; page++)
+        assert_int_equal(kernel_write(scene.x, page, (unsigned char) (100 + page)), 0);
+    world_settle(&scene.world);
+    assert_int_equal(world_inhibit(&scene.world), 0);
+    assert_int_equal(sk_terminate(scene.x), 0);
+    /* One more than a queue takes: the last is given up.  */
+    for (size_t page = 0; page <= MACH_PORT_QLIMIT_DEFAULT; page++)
+        pager_sync_some(scene.world.pager, page_offset(page), vm_page_size, 0);
+    assert_true(world_statistics(&scene.world).refused > 0);
+    task_begin(&task, return_all, &scene.world);
+    assert_true(task_waits(&task));
+    pager_resume_workers(scene.world.requests);
+    assert_int_equal(task_end(&task), 101);
+    for (size_t page = 0; page < 8; page++)
+        assert_int_equal(store_byte(&scene.world, page), 100 + page);
+    scene_close(&scene);
 }
 
 /* ---- Callbacks that wait ---- */
@@ -335,6 +371,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stop_and_start_under_load),
+        cmocka_unit_test(test_inhibit_while_a_kernel_unmaps_and_is_asked),
         cmocka_unit_test(test_inhibit_while_a_callback_waits_in_sync),
         cmocka_unit_test(test_inhibit_while_a_callback_waits_in_sync_for_the_answer),
         cmocka_unit_test(test_inhibit_while_a_callback_waits_in_return),

@@ -136,7 +136,7 @@ static void do_step(const struct step *step)
     switch ((enum op) step->op) {
     case OP_READ: return machine_read(step->kernel, step->page);
     case OP_WRITE: return machine_write(step->kernel, step->page, step->argument >> 8);
-    case OP_REQUEST: sk_request(machine->object, page_offset(step->page), access); return;
+    case OP_REQUEST: return machine_ask(step->kernel, step->page, access);
     case OP_REQUEST_SEVERAL: return machine_request(step->kernel, step->page, 2 + step->argument / 2 % 6, access);
     case OP_CLOG: return hostile_clog(step->page, step->argument);
     case OP_UNLOCK: sk_unlock(machine->object, page_offset(step->page), VM_PROT_READ | VM_PROT_WRITE); return;

@@ -82,16 +82,15 @@ static void check_census(void)
         report_failure("at rest %llu pages are with kernels that gave them back", (unsigned long long) (census.readers + census.writers));
 }
 
-/* A client that is given up is dead for the pager, and what it had is lost. In order, this happens to one that has gone, whose control port lies in
-   our queue behind what it returned, while an inhibition of more than a second keeps everybody from taking that in (README.md). */
+/* A client that is given up is dead for the pager, and what it had is lost. That happens to no kernel in order, unless a shutdown's patience ends.
+   (It is logged once, of the first. In a world with a hostile client, that may be the one.) */
 void __real_platform_log(const char *format, unsigned long a, unsigned long b);
 void __wrap_platform_log(const char *format, unsigned long a, unsigned long b);
 void __wrap_platform_log(const char *format, unsigned long a, unsigned long b)
 {
-    if (strstr(format, "is given up") != NULL && !world.lossy) {
-        world.lossy = true;
-        model_relax();
-    }
+    const struct configuration *c = world.configuration;
+    if (strstr(format, "is given up") != NULL && c->hostile == 0 && !c->shortage && c->patience_ms == 0)
+        report_failure("client %lu, which is in order, is given up", a);
     __real_platform_log(format, a, b);
 }
 

@@ -186,11 +186,16 @@ static bool has_failed(unsigned index, sk_object *object, unsigned page, int err
     return true;
 }
 
+/* Mach lets nobody touch an object before its pager is ready. (Where memory is short a kernel may wait in vain.) */
+static int await_ready(sk_object *object) { return sk_wait_ready(object, 60000); }
+
 void machine_read(unsigned index, unsigned page)
 {
     char bytes[4096];
     sk_object *object = world.machines[index].object;
-    int error = sk_read(object, page_offset(page), bytes, sizeof bytes);
+    int error = await_ready(object);
+    if (!error)
+        error = sk_read(object, page_offset(page), bytes, sizeof bytes);
     if (!has_failed(index, object, page, error, "a read"))
         model_touched(page, bytes, -1, 0, object->kernel->name);
 }
@@ -206,7 +211,9 @@ void machine_write(unsigned index, unsigned page, uint32_t chance)
         return machine_read(index, page);
     memset(bytes, 0x55, sizeof bytes);
     /* This gets the right to write; what is written is decided at the moment at which it is there. */
-    int error = sk_write(object, page_offset(page) + cell * CELL_BYTES, bytes, CELL_BYTES);
+    int error = await_ready(object);
+    if (!error)
+        error = sk_write(object, page_offset(page) + cell * CELL_BYTES, bytes, CELL_BYTES);
     if (has_failed(index, object, page, error, "a write"))
         return;
     sim_begin_atomic();
@@ -241,6 +248,8 @@ static unsigned mark_requested(sk_object *object, unsigned page, unsigned count,
 void machine_request(unsigned index, unsigned page, unsigned count, vm_prot_t access)
 {
     sk_object *object = world.machines[index].object;
+    if (await_ready(object) != 0)
+        return;
     if (world.configuration->stride != 1)
         count = 1;
     pthread_mutex_lock(&object->lock);
@@ -262,6 +271,13 @@ void machine_request(unsigned index, unsigned page, unsigned count, vm_prot_t ac
     pthread_mutex_unlock(&object->lock);
 }
 
+void machine_ask(unsigned index, unsigned page, vm_prot_t access)
+{
+    sk_object *object = world.machines[index].object;
+    if (await_ready(object) == 0)
+        sk_request(object, page_offset(page), access);
+}
+
 /* ---- Life ---- */
 
 void machine_start(unsigned index)
@@ -278,8 +294,7 @@ void machine_start(unsigned index)
     machine->stalled = false;
     sk_object *object = machine->object = sk_map_async(machine->kernel, world.port);
     TRACE("%s maps", machine->kernel->name);
-    /* (Where memory is short a kernel may wait in vain.) */
-    int error = sk_wait_ready(object, 60000);
+    int error = await_ready(object);
     if (error && !world.closing && !world.configuration->shortage && object == machine->object && !machine->dying && !machine->hostile)
         report_failure("a kernel cannot map: %#x", (unsigned) error);
     if (error == ETIMEDOUT)

@@ -53,6 +53,8 @@ void store_close(void);
 void machine_start(unsigned index);
 void machine_read(unsigned index, unsigned page);
 void machine_write(unsigned index, unsigned page, uint32_t chance);
+/* Asks for a page. Does not wait. */
+void machine_ask(unsigned index, unsigned page, vm_prot_t access);
 /* One message for the absent pages from this one on, COUNT at the most. Does not wait. */
 void machine_request(unsigned index, unsigned page, unsigned count, vm_prot_t access);
 void machine_remap(unsigned index);

@@ -70,6 +70,9 @@ kern_return_t pager_control_memory_object_destroy(mach_port_t control, kern_retu
 
 extern const mach_msg_return_t pager_send_given_up, pager_send_lost;
 
+/* Whether messages to CONTROL that would have to wait are given up at once.  Undone before the name goes.  */
+void pager_send_hopeless(mach_port_t control, int is_hopeless);
+
 /* The calling thread is going to wait in a send: if it is the last that receives, another must (Swift).  */
 void pager_about_to_wait(void);
 

@@ -22,11 +22,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         // Not by a former name: that is free, and may be the new client's.
         pointee.monitor.lock()
         let known = pointee.clients.searchPresent(control)
+        let isGivenUp = known.map { $0.pointee.attached.load(ordering: .acquiring) == 0 || $0.pointee.leave != nil } ?? false
         pointee.monitor.unlock()
         if let known {
             // One that was given up is told once more.
             refuse(.secondInit, UInt64(control), UInt64(known.pointee.number))
-            return turnAway(control, name, destroy: known.pointee.attached.load(ordering: .acquiring) == 0)
+            return turnAway(control, name, destroy: isGivenUp)
         }
         var port = control
         let excluding = beginTaking()

@@ -46,6 +46,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.lock()
         noteQuickClientLocked()
         forgetRequestsLocked(client.pointee.number)
+        endLeaveLocked(client)
         locked.pointee.attributeChange.clientGone(client.pointee.number)
         pointee.monitor.wakeAll()
         pointee.monitor.unlock()
@@ -146,7 +147,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     /// `name` was a send right and is a dead name now; the notification brought one more reference of it.
     func takeDeadName(_ name: mach_port_t) {
-        let client = pointee.clients.find(name) ?? searchClient(name)
+        // A death is announced under the present name. Under a former one it was another port's, of earlier, and the dead name that is there
+        // now is ours (`Client.formerControl`).
+        pointee.monitor.lock()
+        let client = pointee.clients.searchPresent(name)
+        pointee.monitor.unlock()
         let known = client.map { detach($0) } ?? false
         takenIn()
         // (Not for a name that is no client's: anybody can send such a message.)

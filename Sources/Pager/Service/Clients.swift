@@ -41,6 +41,8 @@ struct Client: ~Copyable {
     var isIndexed = false
     /// Next free number. Locked.
     var nextFree: ClientNumber = noClient
+    /// It is being given up (GivingUp.swift). Locked.
+    var leave: Leave?
 
     init(number: ClientNumber) { self.number = number }
 }
@@ -135,6 +137,8 @@ struct ClientTable {
     /// The client with this control port, without a lock: it finds the first four and most of the others. nil: ask `search`.
     @inline(__always)
     func find(_ control: mach_port_t) -> ClientPointer? {
+        // A message may come without a port; the record of a free number has none, either, and may be about to be somebody's.
+        if control == 0 { return nil }
         let first = core.pointee.chunks[0].unsafelyUnwrapped
         // The name says the number.
         let said = first + Int(control & 3)
@@ -162,7 +166,7 @@ struct ClientTable {
     /// The same, also for names from before a renaming. Locked.
     func search(_ control: mach_port_t) -> ClientPointer? {
         if let client = searchPresent(control) { return client }
-        // (A message may come without a port; no former name, either, is 0.)
+        // (No former name is 0, too.)
         if control == 0 || core.pointee.formerControls.load(ordering: .relaxed) == 0 { return nil }
         for number in 0..<min(used, ClientTable.firstChunk) where client(number).pointee.formerControl == control {
             return client(number)
@@ -229,6 +233,7 @@ struct ClientTable {
             let control = client.pointee.control.exchange(0, ordering: .relaxed)
             if control == 0 { continue }
             forgetIndex(client)
+            if let leave = client.pointee.leave { pager_send_hopeless(leave.control, 0) }
             giveUpName(takeFormerControl(client))
             client.cancelNotice(control, isKept: client.pointee.isRenamed)
             giveUpName(control, all: client.pointee.isRenamed)

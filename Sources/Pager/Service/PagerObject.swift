@@ -98,6 +98,7 @@ struct LockedState {
     /// Somebody changes `answerPhase`.
     var isChangingPhase = false
     var attributeChange = AttributeChange()
+    var leaving = Leaving()
     var offers = OfferState()
     var refusals = RefusalLog()
 }

@@ -180,6 +180,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
     /// The same by a thread that does not receive.
     func doWorkOutside() {
         while let pager = takeWork() {
+            pager.endLeaving()
             if let job = pager.takeJob() { pager.work(job) }
             ports_port_deref(pager.pointee.port)
         }

@@ -4,8 +4,9 @@
 //   - the client's port is dead. It is known to us as a dead name, or soon will be; that ends whatever concerns the client, in the
 //     order of its messages. Nothing is to be done here.
 //   - something is short (memory, buffers): it is tried again, a few times, with a pause.
-//   - it still cannot be sent: the client cannot be served and is given up, as if it were dead.
-//   - the client's port is one with a queue that nobody empties (CPlatform/send.c): the same, as soon as what has come by then is taken in.
+//   - it still cannot be sent: the client cannot be served and is given up, as if it were dead, when what it has said by then is taken in
+//     (GivingUp.swift).
+//   - the client's port is one with a queue that nobody empties (CPlatform/send.c): the same.
 //
 // A client's number may be used again while a thread is still about to send to its last bearer. Whoever sends what a page's state decided
 // says by which `Outcome`, and that tells the two apart (`Outcome.means`).
@@ -48,17 +49,15 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             if result == pager_send_lost { return .lost }
             refuse(.sendFailed, UInt64(offset(page)), UInt64(UInt32(bitPattern: result)))
             if result == pager_send_given_up {
-                // A client that has gone looks the same: its control port is ours, and lies in our queue, behind what it returned.
-                awaitIntake()
                 // Another message would wait as long.
-                giveUp(client, saying: false)
+                letGo(client, saying: false)
                 return .lost
             }
             platform_pause_ms(UInt32(1 << attempt))
             result = message(client.pointee.control.load(ordering: .relaxed))
             if result == 0 { return .sent }
         }
-        giveUp(client, saying: true)
+        letGo(client, saying: true)
         return .refused
     }
 

@@ -50,7 +50,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func wakeTurnWaiters() {
         pointee.monitor.lock()
         pointee.monitor.wakeAll()
+        let mustEnd = isLeaveDueLocked()
         pointee.monitor.unlock()
+        // By a worker that is in the middle of nothing: this one may be kept by what its message asks for.
+        if mustEnd, let worker = Worker.current {
+            worker.pointee.pool.leaveWork(self)
+            worker.pointee.pool.callReceiver()
+        }
     }
 
     /// What a server routine says when its message is taken in: the next one may come.
