@@ -264,6 +264,12 @@ void machine_request(unsigned index, unsigned page, unsigned count, vm_prot_t ac
 
 /* ---- Life ---- */
 
+void machines_open(void)
+{
+    memset(returning, 0, sizeof returning);
+    returned_count = 0;
+}
+
 void machine_start(unsigned index)
 {
     struct machine *machine = &world.machines[index];
