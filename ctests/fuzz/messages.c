@@ -2,7 +2,8 @@
 
    The senders are tasks of their own. A message begins as one that MIG's stub makes, or as nothing at all; then bytes and type words in it are
    changed, it is cut or lengthened, gets another id, another port in the place of the control port, a reply port. HostMach refuses
-   what Mach would refuse; all else reaches the worker that receives, and the demuxer.
+   what Mach would refuse; all else reaches the worker that receives, and the demuxer. Some messages are changed behind Mach's back
+   instead, when a worker has received them (direct.c).
 
    An input is
      CONFIGURATION_BYTES    the world (scenario.c), of which one kernel or two are in order and one is hostile; a byte for each sender
@@ -23,7 +24,7 @@
 #include "report.h"
 #include "world.h"
 
-enum { SENDERS = 4, STEP_KINDS = 80, MESSAGE_BYTES = 20, MESSAGES_MAX = 128, CHANGES = 5, SPACE = 1024, EXTRA_MAX = 80 };
+enum { SENDERS = 4, STEP_KINDS = 80, MESSAGE_BYTES = 20, MESSAGES_MAX = 128, SPACE = 1024, EXTRA_MAX = 80 };
 enum { REQUEST_ID = 2203, UNLOCK_ID = 2204, FIRST_ID = 2200 };
 static const uint64_t MARK = 0x5a17c0de00000000u;
 
@@ -78,6 +79,7 @@ static void open_sender(struct sender *sender, uint8_t mode)
 static void open_senders(void)
 {
     has_ended = false;
+    direct_clear();
     for (unsigned i = 0; i < SENDERS; i++)
         open_sender(&senders[i], modes[i]);
 }
@@ -226,7 +228,7 @@ static void set_reply(mach_msg_header_t *header, unsigned kind, const struct sen
 }
 
 /* What asks for a page of those in order asks for a tainted one, and for no endless number. */
-static void restrain(char *message, mach_msg_size_t size)
+void messages_restrain(char *message, mach_msg_size_t size)
 {
     mach_msg_id_t id = ((mach_msg_header_t *) (void *) message)->msgh_id;
     vm_offset_t offset, least = page_offset(world.configuration->pages - world.configuration->tainted);
@@ -249,12 +251,13 @@ static void post(struct input input)
     unsigned length = input_byte(&input), flags = input_byte(&input), reply = input_byte(&input);
     int more = (int8_t) input_byte(&input);
     unsigned changes = input_byte(&input) % (CHANGES + 1);
-    struct { uint8_t at, value; } change[CHANGES];
+    struct direct direct = { .more = what & 64 ? more : 0, .complex = what & 32, .changes = changes };
     for (unsigned i = 0; i < CHANGES; i++) {
-        change[i].at = input_byte(&input);
-        change[i].value = input_byte(&input);
+        direct.change[i].at = input_byte(&input);
+        direct.change[i].value = input_byte(&input);
     }
     input_byte(&input);                 /* how many bytes are left */
+    bool is_direct = what & 128;
     _Alignas(16) char message[SPACE] = "";
     mach_msg_header_t *header = (mach_msg_header_t *) (void *) message;
     struct sender *sender = &senders[what % SENDERS];
@@ -274,20 +277,27 @@ static void post(struct input input)
     mach_msg_size_t size = making.size;
     header->msgh_bits = (header->msgh_bits & ~MACH_MSGH_BITS_REMOTE_MASK) | MACH_MSG_TYPE_COPY_SEND;
     header->msgh_remote_port = what & 8 && MACH_PORT_VALID(sender->read_only) ? sender->read_only : sender->pager;
-    if (what & 32)
+    if (what & 32 && !is_direct)
         header->msgh_bits ^= MACH_MSGH_BITS_COMPLEX;
-    set_reply(header, reply, sender);
+    set_reply(header, is_direct ? 9 : reply, sender);
     for (; !input_ends(&input) && size < sizeof message; size++)
         message[size] = (char) input_byte(&input);
-    for (unsigned i = 0; i < changes; i++)
-        message[sizeof *header + change[i].at] = (char) change[i].value;
-    if (what & 64)
+    for (unsigned i = 0; i < changes && !is_direct; i++)
+        message[sizeof *header + direct.change[i].at] = (char) direct.change[i].value;
+    if (what & 64 && !is_direct)
         size = (mach_msg_size_t) ((int) size + more > (int) sizeof *header ? (int) size + more : (int) sizeof *header);
-    restrain(message, size);
+    messages_restrain(message, size);
     header->msgh_size = size;
     TRACE("a raw message: id %d, %u bytes, bits %#x", header->msgh_id, size, header->msgh_bits);
+    direct.id = reply & 128 ? reply % 4 : 0;
+    is_direct = is_direct && direct_add(&direct);
     mach_msg_return_t result = mach_msg(header, MACH_SEND_MSG | MACH_SEND_TIMEOUT, size, 0, MACH_PORT_NULL, 20, MACH_PORT_NULL);
     TRACE("a raw message is %s: %#x", result == MACH_MSG_SUCCESS ? "sent" : "refused by Mach", (unsigned) result);
+    /* It came back, with all that it carried, as if it had been received. */
+    if ((result & ~MACH_MSG_MASK) == MACH_SEND_TIMED_OUT)
+        mach_msg_destroy(header);
+    if (is_direct && result != MACH_MSG_SUCCESS)
+        direct_take_back();
     hostmach_task_enter(before);
 }
 
