@@ -314,6 +314,38 @@ static void test_forged_notifications(void **state)
     fixture_close(&f);
 }
 
+/* The name that a control port had before it got another is a dead name of the pager's, as long as messages may still bear it. Who says that it
+   is dead is right, but the client lives.  */
+static void test_forged_death_of_a_former_name(void **state)
+{
+    (void) state;
+    struct fixture f;
+    fixture_open(&f);
+    sk_kernel *kernel = sk_kernel_create("B");
+    sk_object *object = sk_map(kernel, f.world.port);       /* that has sent nothing under its new name yet */
+    world_settle(&f.world);
+    assert_int_equal(world_statistics(&f.world).clients, 2);
+    struct hostmach_right rights[64];
+    size_t count = hostmach_list_rights(hostmach_task_main(), rights, 64), dead = 0;
+    for (size_t i = 0; i < count && i < 64; i++)
+        if (rights[i].type & MACH_PORT_TYPE_DEAD_NAME) {
+            mach_dead_name_notification_t message = {
+                .not_type = { .msgt_name = MACH_MSG_TYPE_PORT_NAME, .msgt_size = 32, .msgt_number = 1, .msgt_inline = 1 },
+                .not_port = rights[i].name,
+            };
+            assert_int_equal(post(&f, &message, sizeof message, MACH_NOTIFY_DEAD_NAME, 0), 0);
+            dead++;
+        }
+    assert_int_equal(dead, 1);
+    world_settle(&f.world);
+    assert_int_equal(world_statistics(&f.world).clients, 2);
+    unsigned char byte;
+    assert_int_equal(kernel_read(object, 3, &byte), 0);
+    assert_int_equal(byte, 4);
+    sk_kernel_destroy(kernel);
+    fixture_close(&f);
+}
+
 /* A message that says that a dead name is dead, and brings memory besides, is not Mach's: it is refused, and the memory released.  */
 static void test_forged_dead_name_with_memory(void **state)
 {
@@ -351,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_large_messages),
         cmocka_unit_test(test_rights_that_nobody_asked_for),
         cmocka_unit_test(test_forged_notifications),
+        cmocka_unit_test(test_forged_death_of_a_former_name),
         cmocka_unit_test(test_forged_dead_name_with_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -145,7 +145,10 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     /// `name` was a send right and is a dead name now; the notification brought one more reference of it.
     func takeDeadName(_ name: mach_port_t) {
-        let client = pointee.clients.find(name) ?? searchClient(name)
+        // Not by a former name, which is a dead name while its client lives: anybody can say so.
+        pointee.monitor.lock()
+        let client = pointee.clients.searchPresent(name)
+        pointee.monitor.unlock()
         let known = client.map { detach($0) } ?? false
         takenIn()
         // (Not for a name that is no client's: anybody can send such a message.)
