@@ -29,6 +29,9 @@ add_library(pager_c OBJECT
 set_target_properties(pager_c PROPERTIES C_STANDARD 11 C_EXTENSIONS ON POSITION_INDEPENDENT_CODE ON)
 target_compile_definitions(pager_c PRIVATE _GNU_SOURCE)
 target_compile_options(pager_c PRIVATE -Wall -Wextra -Werror)
+if(LIBPAGER_FUZZ)
+    target_compile_options(pager_c PRIVATE -fsanitize=fuzzer-no-link)
+endif()
 # No call into the dynamic linker for what is thread-local.
 set_source_files_properties("${pager_c_platform}/copy_posix.c" "${pager_c_platform}/platform_posix.c" PROPERTIES
     COMPILE_OPTIONS "-ftls-model=initial-exec")

@@ -129,7 +129,8 @@ int sk_send_page_message(struct sk_object *object, mach_msg_id_t id, vm_offset_t
                          vm_prot_t access);
 void sk_release_reply(struct sk_object *object, mach_port_t reply);
 
-/* receive.c */
+/* receive.c.  The object whose control port got the message that this thread executes.  (Not static: simulated threads exchange it.) */
+extern _Thread_local struct sk_object *sk_receiving;
 void sk_control_handler(mach_msg_header_t *message, void *object);
 void sk_held_destroy(struct sk_object *object, struct sk_held *held);
 /* Keeps HELD, as a lock_completed, if such are held back now. */

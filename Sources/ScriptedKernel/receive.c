@@ -15,7 +15,7 @@
 
 extern boolean_t sk_mach_server(mach_msg_header_t *in, mach_msg_header_t *out);
 
-static _Thread_local struct sk_object *receiving;
+_Thread_local struct sk_object *sk_receiving;
 
 void sk_held_destroy(struct sk_object *object, struct sk_held *held)
 {
@@ -77,7 +77,7 @@ bool sk_hold_completed(struct sk_object *object, struct sk_held *held)
 static kern_return_t arrive(const struct sk_message *message, vm_offset_t data,
                             mach_port_t reply, mach_msg_type_name_t reply_type)
 {
-    struct sk_object *object = receiving;
+    struct sk_object *object = sk_receiving;
     struct sk_held *held = sk_alloc(sizeof *held);
 
     held->message = *message;
@@ -174,7 +174,7 @@ kern_return_t sk_memory_object_get_attributes(mach_port_t control, boolean_t *ob
                                               boolean_t *may_cache,
                                               memory_object_copy_strategy_t *copy_strategy)
 {
-    struct sk_object *object = receiving;
+    struct sk_object *object = sk_receiving;
     struct sk_message message = { .id = SK_GET_ATTRIBUTES, .has_reply = TRUE };
 
     (void)control;
@@ -187,26 +187,26 @@ kern_return_t sk_memory_object_get_attributes(mach_port_t control, boolean_t *ob
 
 void sk_control_handler(mach_msg_header_t *in, void *cookie)
 {
-    struct sk_object *outer = receiving;
+    struct sk_object *outer = sk_receiving;
     union {
         mig_reply_header_t reply;
         char bytes[REPLY_BYTES];
     } out;
     mach_port_t reply_port = in->msgh_remote_port;
 
-    receiving = cookie;
+    sk_receiving = cookie;
     if (!sk_mach_server(in, &out.reply.Head)) {
-        pthread_mutex_lock(&receiving->lock);
-        sk_violation(receiving, &(struct sk_message){ .id = in->msgh_id },
+        pthread_mutex_lock(&sk_receiving->lock);
+        sk_violation(sk_receiving, &(struct sk_message){ .id = in->msgh_id },
                      "send a message that is not in mach.defs");
-        pthread_mutex_unlock(&receiving->lock);
+        pthread_mutex_unlock(&sk_receiving->lock);
     } else if (out.reply.RetCode == MIG_BAD_ARGUMENTS) {
-        pthread_mutex_lock(&receiving->lock);
-        sk_violation(receiving, &(struct sk_message){ .id = in->msgh_id },
+        pthread_mutex_lock(&sk_receiving->lock);
+        sk_violation(sk_receiving, &(struct sk_message){ .id = in->msgh_id },
                      "send arguments of the wrong type");
-        pthread_mutex_unlock(&receiving->lock);
+        pthread_mutex_unlock(&sk_receiving->lock);
     }
-    receiving = outer;
+    sk_receiving = outer;
     if (out.reply.RetCode != KERN_SUCCESS && out.reply.RetCode != MIG_NO_REPLY) {
         in->msgh_remote_port = MACH_PORT_NULL;
         mach_msg_destroy(in);

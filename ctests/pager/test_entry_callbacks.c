@@ -158,6 +158,12 @@ static void test_memcpy_as_documented(void **state)
     assert_int_equal(pager_memcpy(world.pager, world.port, 0, buffer, &size, VM_PROT_READ | VM_PROT_WRITE), EOPNOTSUPP);
     assert_int_equal(size, 0);
     assert_int_equal(pager_memcpy(world.pager, world.port, 0, NULL, &size, VM_PROT_READ), 0);
+    /* No object at all is none of ours. */
+    size = sizeof buffer;
+    assert_int_equal(pager_memcpy(world.pager, MACH_PORT_NULL, 0, buffer, &size, VM_PROT_READ), EINVAL);
+    assert_int_equal(size, 0);
+    size = sizeof buffer;
+    assert_int_equal(pager_memcpy(world.pager, MACH_PORT_NULL, 0, buffer, &size, VM_PROT_READ | VM_PROT_WRITE), EINVAL);
     assert_int_equal(size, 0);
     world_close(&world);
 }

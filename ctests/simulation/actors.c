@@ -14,6 +14,7 @@
 #include "platform.h"
 
 static char done_channel;
+void (*actors_more)(const struct step *step);
 
 /* ---- The translator's own calls ---- */
 
@@ -161,6 +162,7 @@ static void do_step(const struct step *step)
     case OP_FAIL_MACH: hostmach_fail_memory(step->argument % 20, 1); return;
     case OP_FAIL_PAGES: hostmach_fail_vm(step->argument % 10, 1); return;
     case OP_FAIL_THREAD: threads_fail_start(step->argument % 3); return;
+    case OP_MORE: if (actors_more) actors_more(step); return;
     case OP_HOSTILE: return hostile_send(step->kernel, step->page, step->argument, step->count);
     case OPS: break;
     }

@@ -280,6 +280,12 @@ void machine_ask(unsigned index, unsigned page, vm_prot_t access)
 
 /* ---- Life ---- */
 
+void machines_open(void)
+{
+    memset(returning, 0, sizeof returning);
+    returned_count = 0;
+}
+
 void machine_start(unsigned index)
 {
     struct machine *machine = &world.machines[index];

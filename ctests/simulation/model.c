@@ -122,6 +122,7 @@ static struct content parsed(unsigned page, const void *bytes, const char *who, 
 
 void model_open(unsigned count)
 {
+    is_relaxed = false;
     for (unsigned page = 0; page < count; page++) {
         pages[page] = (struct model_page) { .last = 1, .stored = { { 1, 1, 1, 1 } } };
         set(&pages[page].current, pages[page].stored);

@@ -10,6 +10,7 @@
 #include "scheduler.h"
 
 bool report_traced;
+void (*report_end)(void);
 static int descriptor = STDERR_FILENO;
 static bool is_failing;
 
@@ -56,8 +57,12 @@ void report_failure(const char *format, ...)
         report_line("after %llu choices, in %s", (unsigned long long) sim_choices(), sim_name(sim_self()));
         sim_print_fibers();
     }
+    if (report_end)
+        report_end();
     _exit(RUN_FAILED);
 }
+
+void report_to(int fd) { descriptor = fd; }
 
 static void crash(int signal)
 {

@@ -12,6 +12,7 @@
 #include "platform.h"
 
 struct world world;
+void (*world_opened)(void), (*world_closes)(void);
 
 vm_offset_t page_offset(unsigned page) { return (vm_offset_t) page * world.configuration->stride * vm_page_size; }
 
@@ -28,21 +29,27 @@ static void open_world(void)
     const struct configuration *c = world.configuration;
     static char user_data;
     store_open();
+    machines_open();
     world.bucket = ports_create_bucket();
     if (!world.bucket || pager_start_workers(world.bucket, &world.requests) != 0)
         report_failure("no workers");
-    world.pager = pager_create((struct user_pager_info *) (void *) &user_data, world.bucket, 0, MEMORY_OBJECT_COPY_DELAY, c->notify);
+    world.user = (struct user_pager_info *) (void *) &user_data;
+    world.pager = pager_create(world.user, world.bucket, 0, MEMORY_OBJECT_COPY_DELAY, c->notify);
     if (!world.pager)
         report_failure("no pager");
     pager_set_concurrent_reads(world.pager, c->reads);
     pager_set_shutdown_patience(world.pager, c->patience_ms ? c->patience_ms : 3600000);
     world.port = ports_get_send_right(world.pager);
+    if (world_opened)
+        world_opened();
     for (unsigned i = 0; i < c->kernels; i++)
         machine_start(i);
 }
 
 static void close_world(void)
 {
+    if (world_closes)
+        world_closes();
     if (!world.closing) {
         world.closing = true;
         pager_shutdown(world.pager);
@@ -102,8 +109,7 @@ static void live(void *unused)
 
 void run_scenario(const struct scenario *scenario)
 {
-    world.scenario = scenario;
-    world.configuration = &scenario->configuration;
+    world = (struct world) { .scenario = scenario, .configuration = &scenario->configuration };
     sk_set_hang_limit(~0u);     /* it is the scheduler that notices */
     sim_run(scenario->schedule, scenario->policy, live, NULL);
 }

@@ -174,7 +174,7 @@ const char *step_text(const struct step *step)
     static const char *const names[OPS] = {
         "read", "write", "request", "request-several", "unlock", "evict", "drop-clean", "evict-all", "terminate", "pause", "sync", "flush", "return",
         "offer", "attributes", "look", "inhibit", "shutdown", "kill", "stall", "stall-answers", "go-on", "fail-allocation",
-        "fail-mach", "fail-pages", "fail-thread", "hostile", "clog",
+        "fail-mach", "fail-pages", "fail-thread", "hostile", "clog", "more",
     };
     static char text[80];
     snprintf(text, sizeof text, "%s, kernel %u, page %u, count %u, argument %#x", names[step->op], step->kernel, step->page,

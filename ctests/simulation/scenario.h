@@ -29,6 +29,7 @@ enum op {
     /* A hostile kernel: a message made of the argument. */
     OP_HOSTILE,
     OP_CLOG,                    /* one more client, whose control port is a queue that nobody empties */
+    OP_MORE,                    /* what another program than this one does (actors_more) */
     OPS
 };
 

@@ -13,7 +13,23 @@
 #include "random.h"
 #include "report.h"
 
-enum { FIBERS = 512, STACK_BYTES = 128 * 1024, GUARD_BYTES = 4096, FRAMES = 24 };
+#if defined __has_feature
+#if __has_feature(address_sanitizer)
+#define HAS_ADDRESS_SANITIZER 1
+#endif
+#endif
+#if HAS_ADDRESS_SANITIZER
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+enum { STACK_BYTES = 512 * 1024 };
+#else
+#define __sanitizer_start_switch_fiber(save, bottom, size) ((void) (save), (void) (bottom), (void) (size))
+#define __sanitizer_finish_switch_fiber(save, bottom, size) ((void) (save), (void) (bottom), (void) (size))
+#define __asan_unpoison_memory_region(address, size) ((void) (address), (void) (size))
+enum { STACK_BYTES = 128 * 1024 };
+#endif
+
+enum { FIBERS = 512, GUARD_BYTES = 4096, FRAMES = 24 };
 
 /* More choices, or more time, than any run needs: it does not come to an end. */
 static const uint64_t choices_limit = 4000000, time_limit_ns = 6ull * 3600 * 1000000000u;
@@ -31,6 +47,7 @@ struct fiber {
     void (*body)(void *);
     void *argument;
     char *stack;
+    void *fake_stack;           /* the sanitizer's */
     int saved_errno;
     void *locals;               /* its thread-local variables, while others run */
     void *specific[SIM_KEYS];
@@ -46,6 +63,7 @@ static unsigned used, alive;
 static struct fiber *current;
 static ucontext_t outside;
 static struct random chance;
+static struct { const uint8_t *next, *end; } decisions;
 static enum policy policy;
 static unsigned stickiness;
 static uint64_t now_ns, choices, next_change;
@@ -53,30 +71,70 @@ static unsigned atomic_depth;
 static void (*destructors[SIM_KEYS])(void *);
 static int keys;
 
-/* The program's own thread-local variables (those of the libraries that are linked in) lie in one block, which is exchanged. */
-static struct { char *block, *initial; size_t size; } tls;
+/* The thread-local variables that are exchanged. The program's own (those of the libraries that are linked in) lie in one block. */
+static struct { char *block; size_t size; } locals[SIM_LOCALS];
+static unsigned local_count;
+static size_t locals_size;
+static char *initial_locals;
+/* The sanitizer's view of the stack outside of all fibers. */
+static struct { void *fake_stack; const void *bottom; size_t size; } outside_stack;
 
 static int find_tls(struct dl_phdr_info *info, size_t size, void *unused)
 {
     (void) size, (void) unused;
     for (int i = 0; i < info->dlpi_phnum; i++)
         if (info->dlpi_phdr[i].p_type == PT_TLS) {
-            tls.block = info->dlpi_tls_data;
-            tls.size = info->dlpi_phdr[i].p_memsz;
+            sim_add_local(info->dlpi_tls_data, info->dlpi_phdr[i].p_memsz);
         }
     return 1;                   /* the first is the program */
 }
 
-static void prepare_tls(void)
+void sim_add_local(void *variable, size_t size)
 {
-    if (tls.initial)
+    if (local_count == SIM_LOCALS)
+        report_failure("simulation: more than %d blocks of thread-local variables", SIM_LOCALS);
+    locals[local_count].block = variable;
+    locals[local_count++].size = size;
+    locals_size += size;
+}
+
+static void save_locals(char *to)
+{
+    for (unsigned i = 0; i < local_count; to += locals[i++].size)
+        memcpy(to, locals[i].block, locals[i].size);
+}
+
+static void restore_locals(const char *from)
+{
+    for (unsigned i = 0; i < local_count; from += locals[i++].size)
+        memcpy(locals[i].block, from, locals[i].size);
+}
+
+static void prepare_locals(void)
+{
+    if (initial_locals)
         return;
-    dl_iterate_phdr(find_tls, NULL);
-    tls.initial = malloc(tls.size + 1);
-    memcpy(tls.initial, tls.block, tls.size);
+    if (local_count == 0)
+        dl_iterate_phdr(find_tls, NULL);
+    initial_locals = malloc(locals_size + 1);
+    save_locals(initial_locals);
 }
 
 /* ---- Choosing ---- */
+
+void sim_decide_by(const uint8_t *bytes, size_t count)
+{
+    decisions.next = bytes;
+    decisions.end = bytes + count;
+}
+
+/* Who is next, and the like. */
+static unsigned draw(unsigned limit)
+{
+    if (limit > 1 && decisions.next < decisions.end)
+        return *decisions.next++ % limit;
+    return random_below(&chance, limit);
+}
 
 static bool is_due(const struct fiber *fiber)
 {
@@ -121,7 +179,7 @@ static struct fiber *choose_by_priority(struct fiber **ready, unsigned count)
 {
     if (choices >= next_change) {
         next_change = choices + 1 + random_below(&chance, 400);
-        ready[random_below(&chance, count)]->priority = random_next(&chance) >> 1;
+        ready[draw(count)]->priority = random_next(&chance) >> 1;
         current->priority >>= 8;
     }
     struct fiber *best = ready[0];
@@ -143,14 +201,14 @@ static struct fiber *choose(void)
         return ready[0];
     switch (policy) {
     case POLICY_STICKY:
-        if (current->state == RUNNABLE && random_below(&chance, stickiness) != 0)
+        if (current->state == RUNNABLE && draw(stickiness) != 0)
             return current;
         break;
     case POLICY_PRIORITY:
         return choose_by_priority(ready, count);
     case POLICY_SLOW:
         for (int i = 0; i < 3; i++) {
-            struct fiber *fiber = ready[random_below(&chance, count)];
+            struct fiber *fiber = ready[draw(count)];
             if (!fiber->slow || random_below(&chance, 30) == 0)
                 return fiber;
         }
@@ -158,7 +216,7 @@ static struct fiber *choose(void)
     default:
         break;
     }
-    return ready[random_below(&chance, count)];
+    return ready[draw(count)];
 }
 
 /* ---- Switching ---- */
@@ -169,9 +227,11 @@ static void switch_to(struct fiber *next)
     if (next == previous)
         return;
     previous->saved_errno = errno;
-    memcpy(previous->locals, tls.block, tls.size);
-    memcpy(tls.block, next->locals, tls.size);
+    save_locals(previous->locals);
+    restore_locals(next->locals);
     current = next;
+    /* (One that has ended has no stack to come back to.) */
+    __sanitizer_start_switch_fiber(previous->state == FREE ? NULL : &previous->fake_stack, next->stack, STACK_BYTES);
     if (_setjmp(places[previous->number].later) == 0) {
         if (next->has_begun)
             _longjmp(places[next->number].later, 1);
@@ -179,6 +239,7 @@ static void switch_to(struct fiber *next)
         setcontext(&places[next->number].begin);
         abort();
     }
+    __sanitizer_finish_switch_fiber(current->fake_stack, NULL, NULL);
     errno = current->saved_errno;
 }
 
@@ -194,10 +255,18 @@ static void run_destructors(void)
 
 static void enter(void)
 {
+    const void *bottom = NULL;
+    size_t size = 0;
+    __sanitizer_finish_switch_fiber(NULL, &bottom, &size);
+    if (current == &fibers[0]) {
+        outside_stack.bottom = bottom;
+        outside_stack.size = size;
+    }
     current->body(current->argument);
     run_destructors();
     alive--;
     if (current == &fibers[0]) {
+        __sanitizer_start_switch_fiber(NULL, outside_stack.bottom, outside_stack.size);
         setcontext(&outside);
         abort();
     }
@@ -227,13 +296,14 @@ struct fiber *sim_spawn(const char *name, void (*body)(void *), void *argument)
     if (index == used)
         used++;
     char *stack = fiber->stack ? fiber->stack : make_stack();
-    void *locals = fiber->locals ? fiber->locals : malloc(tls.size + 1);
+    void *own_locals = fiber->locals ? fiber->locals : malloc(locals_size + 1);
+    __asan_unpoison_memory_region(stack, STACK_BYTES);
     *fiber = (struct fiber) {
         .state = RUNNABLE, .number = index, .name = name, .body = body, .argument = argument, .stack = stack,
-        .deadline = UINT64_MAX, .locals = locals, .priority = random_next(&chance) >> 1,
+        .deadline = UINT64_MAX, .locals = own_locals, .priority = random_next(&chance) >> 1,
         .slow = random_below(&chance, 4) == 0,
     };
-    memcpy(locals, tls.initial, tls.size);
+    memcpy(own_locals, initial_locals, locals_size);
     ucontext_t *begin = &places[index].begin;
     getcontext(begin);
     begin->uc_stack.ss_sp = stack;
@@ -246,21 +316,30 @@ struct fiber *sim_spawn(const char *name, void (*body)(void *), void *argument)
 
 void sim_run(uint64_t seed, enum policy how, void (*main)(void *), void *argument)
 {
-    prepare_tls();
+    prepare_locals();
+    for (unsigned i = 0; i < used; i++)
+        fibers[i].state = FREE;
+    current = NULL;
+    alive = atomic_depth = 0;
+    choices = next_change = 0;
     chance = random_seeded(seed, 1);
     policy = how;
     stickiness = 2u << random_below(&chance, 7);
     now_ns = 1000000000;
     current = sim_spawn("main", main, argument);
     current->slow = false;
-    char *locals = malloc(tls.size + 1);
-    memcpy(locals, tls.block, tls.size);
-    memcpy(tls.block, current->locals, tls.size);
+    char *outer_locals = malloc(locals_size + 1);
+    save_locals(outer_locals);
+    restore_locals(current->locals);
+    __sanitizer_start_switch_fiber(&outside_stack.fake_stack, current->stack, STACK_BYTES);
     current->has_begun = true;
     if (swapcontext(&outside, &places[current->number].begin) != 0)
         abort();
-    memcpy(tls.block, locals, tls.size);
-    free(locals);
+    __sanitizer_finish_switch_fiber(outside_stack.fake_stack, NULL, NULL);
+    restore_locals(outer_locals);
+    free(outer_locals);
+    current = NULL;
+    sim_decide_by(NULL, 0);
 }
 
 /* ---- What fibers call ---- */
@@ -270,7 +349,7 @@ const char *sim_name(const struct fiber *fiber) { return fiber->name; }
 unsigned sim_fibers(void) { return alive; }
 uint64_t sim_now_ns(void) { return now_ns; }
 uint64_t sim_choices(void) { return choices; }
-unsigned sim_choice(unsigned limit) { return random_below(&chance, limit); }
+unsigned sim_choice(unsigned limit) { return draw(limit); }
 void sim_begin_atomic(void) { atomic_depth++; }
 void sim_end_atomic(void) { atomic_depth--; }
 
@@ -318,7 +397,7 @@ unsigned sim_wake(const void *channel, unsigned count)
         if (fibers[i].state == BLOCKED && fibers[i].channel == channel)
             waiting[found++] = &fibers[i];
     for (; woken < count && found > 0; woken++) {
-        unsigned pick = count >= found ? found - 1 : random_below(&chance, found);
+        unsigned pick = count >= found ? found - 1 : draw(found);
         make_runnable(waiting[pick], false);
         waiting[pick] = waiting[--found];
     }

@@ -5,12 +5,14 @@
 
    Time is simulated: it passes a little at each choice, and jumps to the next deadline when nobody can run.
 
-   A fiber has thread-local variables, an errno and a stack of its own. Nothing here is called by more than one system thread. */
+   A fiber has thread-local variables, an errno and a stack of its own. Nothing here is called by more than one system thread.
+   AddressSanitizer is told of the stacks where the program is built with it. */
 
 #ifndef SIMULATION_SCHEDULER_H
 #define SIMULATION_SCHEDULER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct fiber;
@@ -23,8 +25,16 @@ enum policy {
     POLICIES
 };
 
-/* Runs MAIN in a fiber; returns when it ends. Others may be left: sim_fibers says. */
+/* Runs MAIN in a fiber; returns when it ends. Others may be left: sim_fibers says. May be called again after that if none are. */
 void sim_run(uint64_t seed, enum policy policy, void (*main)(void *), void *argument);
+
+/* In the next run the first choices are these bytes', not the seed's. Kept, not copied. */
+void sim_decide_by(const uint8_t *bytes, size_t count);
+
+/* The thread-local variables that fibers have of their own, instead of all of the program: where a sanitizer has some there as well. Before the
+   first run; up to SIM_LOCALS. */
+enum { SIM_LOCALS = 4 };
+void sim_add_local(void *variable, size_t size);
 
 /* NAME is kept, not copied. */
 struct fiber *sim_spawn(const char *name, void (*body)(void *), void *argument);

@@ -25,6 +25,8 @@ struct world {
     struct port_bucket *bucket;
     struct pager_requests *requests;
     struct pager *pager;
+    struct user_pager_info *user;
+    unsigned others_cleared;    /* pagers of other programs' steps (OP_MORE) whose pager_clear_user_data has run */
     mach_port_t port;           /* a send right */
     struct machine machines[KERNELS_MAX];
     sk_kernel *kernels[STEPS_MAX + KERNELS_MAX];        /* all that were made */
@@ -50,6 +52,7 @@ bool store_is_idle(void);
 void store_close(void);
 
 /* kernels.c: kernels, and what their memory shows. All return 0 or an error; errors that nothing excuses fail the run. */
+void machines_open(void);
 void machine_start(unsigned index);
 void machine_read(unsigned index, unsigned page);
 void machine_write(unsigned index, unsigned page, uint32_t chance);
@@ -77,6 +80,9 @@ void hostile_clog(unsigned page, uint32_t chance);
 void actors_start(void);
 void actors_await(enum role role);
 
+/* Does OP_MORE, where a program has such steps. */
+extern void (*actors_more)(const struct step *step);
+
 /* checks.c */
 struct accounts { size_t ports, rights, bytes, messages; long blocks; };
 struct accounts accounts_take(void);
@@ -85,7 +91,10 @@ void check_accounts(struct accounts before);
 void check_rest(void);
 void check_store(void);
 
-/* run.c: in the process of its own that a run is. Does not return when the run fails. */
+/* Called when a world is made, before its kernels are, and before it is closed; NULL: nothing. */
+extern void (*world_opened)(void), (*world_closes)(void);
+
+/* run.c: in the process of its own that a run is (main.c), or one after the other (ctests/fuzz). Does not return when the run fails. */
 void run_scenario(const struct scenario *scenario);
 
 #endif

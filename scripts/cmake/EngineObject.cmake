@@ -53,7 +53,10 @@ function(engine_object object)
     else()
         list(APPEND flags -O)
     endif()
-    if(LIBPAGER_SANITIZE)
+    if(LIBPAGER_FUZZ)
+        # Coverage for libFuzzer, and comparisons.
+        list(APPEND flags -sanitize=address,fuzzer)
+    elseif(LIBPAGER_SANITIZE)
         list(APPEND flags -sanitize=${LIBPAGER_SANITIZE})
     elseif(NOT LIBPAGER_QUICK)
         # Proof at compile time: the engine allocates nothing behind our back.

@@ -54,6 +54,8 @@ public func pager_memcpy(_ pager: OpaquePointer!, _ memobj: memory_object_t, _ o
     size.pointee = 0
     if wanted == 0 { return 0 }
     guard let other else { return Errno.fault }
+    // To Mach no object means memory of one's own: the copy would be of zeros, or lost.
+    if memobj == 0 { return Errno.invalid }
     let (copied, code) = PagerObject.of(pager).copy(memobj, offset, other, wanted, write: prot & VM_PROT_WRITE != 0)
     size.pointee = Int(bitPattern: copied)
     return code
