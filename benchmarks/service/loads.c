@@ -8,7 +8,7 @@
 
 #include "service_benchmark.h"
 
-enum { KERNELS_MAX = 64, THREADS_MAX = 256, OWN_PAGES = 256 };
+enum { KERNELS_MAX = 64, THREADS_MAX = 256, OWN_PAGES = 256, DISTANCE = 32 };
 
 struct worker {
     struct faulter faulter;
@@ -63,11 +63,11 @@ static void pair(struct worker *worker)
     }
 }
 
-/* All write to the same pages, as many as there are kernels, each beginning with another one.  */
+/* All write to the same pages, each a distance behind another one: so whoever comes to a page finds that others have had it since.  */
 static void hand_over(struct worker *worker)
 {
     for (unsigned long i = 0; i < worker->rounds; i++)
-        touch(worker, (worker->number + i) % worker->crowd->pages, true);
+        touch(worker, ((unsigned long)worker->number * DISTANCE + i) % worker->crowd->pages, true);
 }
 
 /* One kernel's threads: each every n-th page, once.  */
@@ -168,7 +168,7 @@ struct result load_run(enum load load, unsigned kernels, unsigned long operation
 {
     static void (*const work[])(struct worker *) = { page_in, pair, hand_over };
     struct crowd crowd;
-    size_t pages = load == LOAD_HAND_OVER ? kernels : (size_t)kernels * OWN_PAGES;
+    size_t pages = load == LOAD_HAND_OVER ? (size_t)kernels * DISTANCE : (size_t)kernels * OWN_PAGES;
 
     expect("too many kernels", kernels > KERNELS_MAX, 0);
     crowd_open(&crowd, kernels, kernels, operations / kernels, pages, 0, 0);
