@@ -31,7 +31,7 @@ extern int translator_write_lock;
 
 /* ---- A pager and its clients ---- */
 
-enum { max_clients = 65 };
+enum { max_clients = 10000 };
 
 struct land {
     struct port_bucket *bucket;

@@ -14,10 +14,23 @@
 extern "C" {
 #endif
 
-/* Let up to COUNT calls of pager_read_page for PAGER run at the same time (1, the default: one at a time with all
-   other callbacks; at most 64).  The translator promises that pager_read_page may run in several threads for
-   different pages, and beside one other callback of the same pager; the library still never has two
-   callbacks for the same page.  To be set before the first request.  EINVAL: COUNT is out of range.  */
+/* Several page-ins of one object at a time: for a store that takes long for a page and can read several at once, as a disk does.
+
+   Opting in.  Without this call, and with COUNT 1, callbacks of a pager run one at a time, in the order of the requests.  With a larger COUNT
+   up to COUNT reads of PAGER run at the same time (calls of pager_read_page, or of pager_read_pages, each of which counts as one
+   however many pages it reads), and beside them one other callback of the same pager (pager_write_page, pager_write_pages,
+   pager_unlock_page, pager_notify_evict).  To be called before the first request; later, it holds for callbacks that begin after it.
+
+   The limit.  COUNT is 1 to 64, else the call returns EINVAL and changes nothing.  The workers of a bucket are at most 64 for all its pagers,
+   and one of them always receives: so 63 callbacks run in them at once at the most.  (A callback that waits in a call of the library,
+   pager_sync_some of other pages, say, is not counted while it waits, neither here nor for COUNT; that is so without opting in, too.)
+
+   What the translator guarantees by the call.  pager_read_page and pager_read_pages may run in several threads at the same time, for
+   different pages, also beside one other callback for another page.  It relies on no order among reads, nor between a read and the
+   other callbacks, but for one page: they begin and end in any order.
+
+   What the library guarantees still.  There are never two callbacks for the same page at the same time; callbacks for one page come in their
+   order; and those that are no reads run one at a time, in the order of the requests.  */
 error_t pager_set_concurrent_reads(struct pager *pager, unsigned int count);
 
 /* Optional, defined by the translator (the library has a weak one that returns EOPNOTSUPP; then pages are read one by one by

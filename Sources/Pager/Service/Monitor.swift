@@ -63,8 +63,10 @@ extension Monitor {
             Memory.free(condition)
         }
 
-        /// The monitor's lock is held.
-        func wait(in monitor: Monitor) { _ = platform_condition_wait(condition, monitor.mutex, -1) }
+        /// The monitor's lock is held. `milliseconds` < 0: no limit.
+        func wait(in monitor: Monitor, _ milliseconds: Int = -1) {
+            _ = platform_condition_wait(condition, monitor.mutex, milliseconds)
+        }
         func wakeAll() { platform_condition_wake_all(condition) }
     }
 }

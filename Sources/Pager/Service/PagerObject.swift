@@ -87,6 +87,7 @@ struct PagerObject: ~Copyable {
 struct LockedState {
     var mayCache: boolean_t
     var copyStrategy: memory_object_copy_strategy_t
+    var turnQueue = TurnQueue()
     var jobs = JobQueue()
     var aside = AsideList()
     var versions = VersionIndex()

@@ -122,28 +122,25 @@ extension UnsafeMutablePointer where Pointee == Pool {
     func startThread() -> Bool {
         guard let worker = Memory.allocate(Worker.self, 1) else { return false }
         let size: mach_msg_size_t = 4096
-        let memory = Memory.allocateBytes(Int(size)), other = Memory.allocateBytes(Int(size))
-        guard let buffer = memory, let reply = other else {
+        let memory = Memory.allocateBytes(Int(size)), other = Memory.allocateBytes(Int(size)), condition = Monitor.Condition.create()
+        guard let buffer = memory, let reply = other, let condition else {
             platform_free(memory)
             platform_free(other)
+            condition?.destroy()
             Memory.free(worker)
             return false
         }
-        worker.initialize(to: Worker(pool: self, buffer: buffer, reply: reply, bufferSize: size))
+        worker.initialize(to: Worker(pool: self, buffer: buffer, reply: reply, bufferSize: size, turn: TurnQueue.Entry(condition)))
         worker.pointee.isReceiver = true
         let started = platform_thread_start({ argument in
             guard let worker = argument?.assumingMemoryBound(to: Worker.self) else { return }
             worker.run()
             let pool = worker.pointee.pool
-            platform_free(worker.pointee.buffer)
-            platform_free(worker.pointee.reply)
-            Memory.free(worker)
+            worker.destroy()
             pool.threadEnds()
         }, worker)
         if started == 0 { return true }
-        platform_free(buffer)
-        platform_free(reply)
-        Memory.free(worker)
+        worker.destroy()
         return false
     }
 

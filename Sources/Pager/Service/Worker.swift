@@ -20,6 +20,8 @@ struct Worker {
     /// Whom the message at hand is for.
     var target: PagerPointer?
     var turnNumber: UInt32 = 0
+    /// Where it waits for that.
+    var turn: TurnQueue.Entry
     var hasTurn = false
     /// Counted among those who receive (or soon will, without a callback between).
     var isReceiver = false
@@ -72,6 +74,14 @@ struct Worker {
 }
 
 extension UnsafeMutablePointer where Pointee == Worker {
+    /// Frees it. Its thread has ended, or does not know it any more.
+    func destroy() {
+        platform_free(pointee.buffer)
+        platform_free(pointee.reply)
+        pointee.turn.condition.destroy()
+        Memory.free(self)
+    }
+
     @inline(__always)
     func passTurn() {
         if !pointee.hasTurn { return }
@@ -129,7 +139,7 @@ extension UnsafeMutablePointer where Pointee == Worker {
             return
         }
         guard let target = lookUp(message) else { return }
-        if target.awaitTurn(pager_message_number(message), pager_message_port(message)) {
+        if target.awaitTurn(pager_message_number(message), pager_message_port(message), self) {
             target.passTurn(pager_message_number(message))
         }
         target.refuse(.badLength, 0, UInt64(needed))
@@ -155,7 +165,7 @@ extension UnsafeMutablePointer where Pointee == Worker {
         let began = pager_begin_call(target.pointee.port, message, &call)
         pointee.target = target
         pointee.turnNumber = pager_message_number(message)
-        pointee.hasTurn = target.awaitTurn(pointee.turnNumber, pager_message_port(message))
+        pointee.hasTurn = target.awaitTurn(pointee.turnNumber, pager_message_port(message), self)
         target.pointee.counters.messages.increment()
 
         if began != 0 || !pointee.hasTurn {
