@@ -145,15 +145,19 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     /// `name` was a send right and is a dead name now; the notification brought one more reference of it.
     func takeDeadName(_ name: mach_port_t) {
-        // Not by a former name, which is a dead name while its client lives: anybody can say so.
-        pointee.monitor.lock()
-        let client = pointee.clients.searchPresent(name)
-        pointee.monitor.unlock()
+        let client = pointee.clients.find(name) ?? presentClient(name)
         let known = client.map { detach($0) } ?? false
         takenIn()
         // (Not for a name that is no client's: anybody can send such a message.)
         if let client, client.takeNotice() { _ = mach_port_deallocate(mach_task_self(), name) }
         if known, let client { endClient(client) }
+    }
+
+    /// Not by a former name, which is a dead name while its client lives: anybody can say so.
+    private func presentClient(_ name: mach_port_t) -> ClientPointer? {
+        pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
+        return pointee.clients.searchPresent(name)
     }
 
     /// It does not answer: go on without it. `saying`: it is told.
