@@ -23,6 +23,8 @@ let package = Package(
         .target(name: "Strangers", dependencies: ["CPlatform"], path: "Tests/Strangers", cSettings: includePaths),
         .testTarget(name: "PagemapTests", dependencies: ["Pager", "CPlatform", "Strangers"],
                     path: "Tests/PagemapTests", swiftSettings: importerPaths),
+        .testTarget(name: "ServiceTests", dependencies: ["Pager", "CPlatform", "Strangers"],
+                    path: "Tests/ServiceTests", swiftSettings: importerPaths),
         .testTarget(name: "ProtocolTests", dependencies: ["Pager", "CPlatform", "Strangers"],
                     path: "Tests/ProtocolTests", exclude: ["README.md"], swiftSettings: importerPaths),
     ],

@@ -65,6 +65,45 @@ final class EdgeTests: PagemapTestCase {
         }
     }
 
+    func testAMoveFromAWordToADescriptorIsFoundAgain() {
+        withTable(8) { table in
+            let to = table.intern(variant: 2)!, word = Word(loaded: 0x201)
+            XCTAssertNil(table.lookup(word, key: 5))
+            table.remember(word, key: 5, target: Word(descriptor: to), payload: payload)
+            XCTAssertEqual(table.descriptor(to).pages, 1, "remembering takes none")
+            XCTAssertEqual(table.lookup(word, key: 5), EdgeHit(word: Word(descriptor: to), payload: payload))
+            XCTAssertEqual(table.descriptor(to).pages, 2)
+            XCTAssertNil(table.lookup(word, key: 6))
+            XCTAssertNil(table.lookup(.resting, key: 5))
+            table.release(to)
+            table.release(to)
+            XCTAssertNil(table.lookup(word, key: 5), "the descriptor is gone")
+            XCTAssertEqual(table.intern(variant: 3), to, "the number is in use again")
+            XCTAssertNil(table.lookup(word, key: 5))
+            table.release(to)
+            assertHolds(table.violation())
+        }
+    }
+
+    func testMovesFromWordsTakeEachOthersPlaces() {
+        withTable(8) { table in
+            let to = table.intern(variant: 2)!
+            for key in UInt64(1)...1000 {
+                table.remember(.resting, key: key, target: Word(descriptor: to), payload: EdgePayload(a: key))
+                XCTAssertEqual(table.lookup(.resting, key: key)?.payload, EdgePayload(a: key))
+                table.release(to)
+            }
+            var found = 0
+            for key in UInt64(1)...1000 where table.lookup(.resting, key: key) != nil {
+                found += 1
+                table.release(to)
+            }
+            XCTAssertEqual(found, 32)
+            XCTAssertEqual(table.descriptor(to).pages, 1)
+            table.release(to)
+        }
+    }
+
     func testANewDescriptorDoesNotInheritMoves() {
         withTable(8) { table in
             let from = table.intern(variant: 1)!

@@ -160,7 +160,7 @@ static void test_attributes_change_while_a_client_attaches(void **state)
 static atomic_int crossing;                 /* below: two messages meet */
 static __thread int stops_next;
 static __thread bool passes_turn;
-enum { IDLE, WANTED, TURN_AWAITED, TURN_PASSED, DEATH_ASKED_FOR, THROUGH };
+enum { IDLE, WANTED, ALONE, TURN_AWAITED, TURN_PASSED, DEATH_ASKED_FOR, THROUGH };
 
 static atomic_int refuse_dead_name;         /* the next requests for news of a death fail */
 
@@ -276,7 +276,8 @@ int __real_platform_condition_wait(platform_condition_t *condition, platform_mut
 int __wrap_platform_condition_wait(platform_condition_t *condition, platform_mutex_t *mutex, long milliseconds);
 int __wrap_platform_condition_wait(platform_condition_t *condition, platform_mutex_t *mutex, long milliseconds)
 {
-    if (milliseconds == 100 && atomic_load(&crossing) == WANTED)
+    int now = atomic_load(&crossing);
+    if (milliseconds == 100 && (now == WANTED || now == ALONE))
         cross_to(TURN_AWAITED);
     return __real_platform_condition_wait(condition, mutex, milliseconds);
 }
@@ -347,6 +348,46 @@ static void test_terminate_without_a_port_while_a_client_attaches(void **state)
     cast_close(&c);
 }
 
+/* The next client is to be renamed, and is not yet: waits until another message has been received.  */
+static atomic_bool holds_renaming;
+
+int __real_pager_is_ours_alone(mach_port_t name);
+int __wrap_pager_is_ours_alone(mach_port_t name);
+int __wrap_pager_is_ours_alone(mach_port_t name)
+{
+    int result = __real_pager_is_ours_alone(name);
+    if (atomic_exchange(&holds_renaming, false)) {
+        cross_to(ALONE);
+        wait_crossing(TURN_AWAITED);
+    }
+    return result;
+}
+
+/* A client says init twice, and the second is received right before the first has the client's port renamed: the reference that came with it
+   goes to the new name.  */
+static void test_second_init_under_the_former_name(void **state)
+{
+    (void) state;
+    for (int size = 0; size < 2; size++) {
+        struct cast c;
+        struct raw raw;
+        cast_open(&c, 0, 4, 0);
+        atomic_store(&holds_renaming, true);
+        raw_open(&raw, &c.world, 1, 0);
+        wait_crossing(ALONE);
+        hostmach_task_t before = hostmach_task_enter(raw.task);
+        assert_int_equal(memory_object_init(raw.pager, raw.control, raw.name, size ? vm_page_size : 17), 0);
+        hostmach_task_enter(before);
+        raw_wait_for(&raw, SK_READY);
+        wait_for(is_refused, &c);
+        cross_to(IDLE);
+        raw_close(&raw);
+        wait_clients(&c, 0);
+        /* (This looks for rights that are left.)  */
+        cast_close(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_client_whose_death_cannot_be_learnt_of_is_turned_away),
         cmocka_unit_test(test_client_ends_while_the_pager_ends),
         cmocka_unit_test(test_terminate_without_a_port_while_a_client_attaches),
+        cmocka_unit_test(test_second_init_under_the_former_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -198,6 +198,30 @@ static void test_many_unlocks_behind_a_page_in(void **state)
     unlocks_behind_a_page_in(6);
 }
 
+/* The store is bad and a reader has the only copy that is precious: it returns the page and dies before that is taken in. The page is written.  */
+static void test_last_word_of_a_reader_while_the_store_is_bad(void **state)
+{
+    (void) state;
+    for (int kernels = 2; kernels <= 6; kernels += 4) {
+        struct cast c;
+        cast_open(&c, kernels, 4, 0);
+        int reader = kernels - 1;
+        put(c.objects[0], 0, 77);
+        store_fail(&c.world, CALL_WRITE, EIO, 1);
+        assert_int_equal(get(c.objects[reader], 0), 77);
+        world_settle(&c.world);
+        assert_int_equal(store_byte(&c.world, 0), 1);
+        assert_int_equal(pager_inhibit_workers(c.world.requests), 0);
+        evict(c.objects[reader], 0);
+        cast_kill(&c, reader);
+        pager_resume_workers(c.world.requests);
+        wait_clients(&c, (unsigned) kernels - 1);
+        world_settle(&c.world);
+        assert_int_equal(store_byte(&c.world, 0), 77);
+        cast_close(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +234,7 @@ int main(void)
         cmocka_unit_test(test_dropweak_gives_the_last_reference_up),
         cmocka_unit_test(test_unlock_behind_a_page_in),
         cmocka_unit_test(test_many_unlocks_behind_a_page_in),
+        cmocka_unit_test(test_last_word_of_a_reader_while_the_store_is_bad),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -224,7 +224,8 @@ void machine_write(unsigned index, unsigned page, uint32_t chance)
         report_failure("simulation: a page is gone at the moment at which it was written");
     model_touched(page, bytes, (int) cell, value, object->kernel->name);
     for (unsigned i = 0; i < world.configuration->kernels; i++)
-        if (i != index && !model_page(page)->tainted && world.machines[i].object && has_page(world.machines[i].object, page))
+        /* (A client that was given up keeps what it has until it is told.) */
+        if (i != index && !world.lossy && !model_page(page)->tainted && world.machines[i].object && has_page(world.machines[i].object, page))
             report_failure("a kernel writes a page that another kernel has");
     sim_end_atomic();
 }

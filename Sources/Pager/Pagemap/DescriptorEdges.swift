@@ -1,11 +1,11 @@
-// Moves that were made from a descriptor before, so that the usual case neither applies the rules nor searches.
+// Moves that were made from a descriptor, or from a word to a descriptor, before, so that the usual case neither applies the rules nor searches.
 //
 // Guarantees:
 //   - A remembered move leads to the word that `store` would have given, with the payload that came with it; one
 //     whose target was freed is never followed, although the target's number may be in use again: each
 //     descriptor has a serial number that is never used twice.
 //   - Remembering takes no reference and may silently not happen (memory exhausted); it is a cache and no more.
-//   - What is remembered at a descriptor goes with it.
+//   - What is remembered at a descriptor goes with it. Moves from words share a few places: a newer one takes an older one's.
 
 import CPlatform
 
@@ -50,6 +50,38 @@ struct DescriptorEdges {
     }
 }
 
+/// Moves from words to descriptors.
+struct WordEdges {
+    struct Place {
+        // (At the beginning: `DescriptorTable.edge`.)
+        var edge = Edge()
+        var word: UInt32 = 0
+    }
+
+    /// nil: none was remembered yet.
+    fileprivate var places: UnsafeMutablePointer<Place>?
+
+    private static let placeBits: UInt32 = 5
+    private static let count = 1 << Int(placeBits)
+
+    func destroy() { Memory.free(places) }
+
+    var bytes: Int { places == nil ? 0 : WordEdges.count * MemoryLayout<Place>.stride }
+
+    @inline(__always)
+    fileprivate func place(_ word: Word, _ key: UInt64) -> UnsafeMutablePointer<Place>? {
+        guard let places else { return nil }
+        let mixed = UInt32(truncatingIfNeeded: key) &+ UInt32(truncatingIfNeeded: key &>> 32) &* 31 &+ word.raw &* 0x85eb_ca6b
+        return places + Int(truncatingIfNeeded: (mixed &* 0x9e37_79b1) &>> (32 &- WordEdges.placeBits))
+    }
+
+    /// Memory exhausted: there are none.
+    fileprivate mutating func make() {
+        places = Memory.allocate(Place.self, WordEdges.count)
+        places?.initialize(repeating: Place(), count: WordEdges.count)
+    }
+}
+
 extension UnsafeMutablePointer where Pointee == DescriptorEdges {
     /// The edges lie one behind the other.
     @inline(__always)
@@ -78,6 +110,27 @@ extension DescriptorTable {
         if first[2].key == key && first[2].target != 0 { return first + 2 }
         if first[3].key == key && first[3].target != 0 { return first + 3 }
         return nil
+    }
+
+    /// The same from a word that is the state itself.
+    @inline(__always)
+    func edge(_ word: Word, _ key: UInt64) -> UnsafeMutablePointer<Edge>? {
+        core.pointee.statistics.edgeLookups &+= 1
+        guard let place = core.pointee.wordEdges.place(word, key), place.pointee.word == word.raw, place.pointee.edge.key == key,
+              place.pointee.edge.target != 0 else { return nil }
+        return UnsafeMutableRawPointer(place).assumingMemoryBound(to: Edge.self)
+    }
+
+    @inline(__always)
+    func lookup(_ word: Word, key: UInt64) -> EdgeHit? { edge(word, key).flatMap { follow($0) } }
+
+    /// Remembers that the event `key` leads from this word to `target`, which refers to a live descriptor.
+    func remember(_ word: Word, key: UInt64, target: Word, payload: EdgePayload, isPlain: Bool = false) {
+        if !target.isDescriptor { return }
+        if core.pointee.wordEdges.places == nil { core.pointee.wordEdges.make() }
+        let serial = descriptor(target.descriptor).pointer.pointee.serial
+        core.pointee.wordEdges.place(word, key)?.pointee = WordEdges.Place(
+            edge: Edge(key: key, serial: serial, payload: payload, target: target.raw, isPlain: isPlain), word: word.raw)
     }
 
     /// nil: the target is gone.

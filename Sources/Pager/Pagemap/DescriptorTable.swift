@@ -66,6 +66,7 @@ struct DescriptorTable {
         var scratch: ScratchState
         var snapshot: ScratchState
         var unused: UnusedDescriptors
+        var wordEdges = WordEdges()
     }
 
     let core: UnsafeMutablePointer<Core>
@@ -115,6 +116,7 @@ struct DescriptorTable {
         core.pointee.scratch.destroy()
         core.pointee.snapshot.destroy()
         core.pointee.unused.destroy()
+        core.pointee.wordEdges.destroy()
         Memory.free(core)
     }
 
@@ -134,7 +136,7 @@ struct DescriptorTable {
     var bytes: Int {
         MemoryLayout<Core>.stride + DescriptorTable.maximumChunks * MemoryLayout<Chunk?>.stride
             + core.pointee.chunkBytes + core.pointee.statistics.descriptorBytes + core.pointee.unused.bytes
-            + scratch.bytes + snapshot.bytes
+            + core.pointee.wordEdges.bytes + scratch.bytes + snapshot.bytes
     }
 
     // Words.

@@ -11,6 +11,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             refuse(.unknownControl, 0, UInt64(control))
             return turnAway(control, name, destroy: false)
         }
+        let control = presentName(control)
         if clientPageSize != vm_page_size {
             refuse(.badPageSize, UInt64(clientPageSize), UInt64(vm_page_size))
             return turnAway(control, name, destroy: true)
@@ -19,7 +20,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             refuse(.closing)
             return turnAway(control, name, destroy: true)
         }
-        // Not by a former name: that is free, and may be the new client's.
         pointee.monitor.lock()
         let known = pointee.clients.searchPresent(control)
         let isGivenUp = known.map { $0.pointee.attached.load(ordering: .acquiring) == 0 || $0.pointee.leave != nil } ?? false
@@ -40,6 +40,15 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         takenIn()
         sendReady(client)
         release(client)
+    }
+
+    /// A second init of a client that was renamed meanwhile: the reference that came with it went to the present name. (Where a dead name of ours keeps the
+    /// former one's place, that cannot be a new client's.)
+    private func presentName(_ control: mach_port_t) -> mach_port_t {
+        pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
+        guard let client = pointee.clients.search(control), client.pointee.formerControl == control else { return control }
+        return client.pointee.control.load(ordering: .relaxed)
     }
 
     /// The kernel is told that it will not be served, so that it does not wait.

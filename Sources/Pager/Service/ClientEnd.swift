@@ -185,18 +185,39 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     /// A client may die right after it returned a page: its control port is then dead in the message, too, and its death is
     /// announced behind the message. The data are the newest there are; they are taken as the page's writer's, if that
-    /// is a client whose port has died.
+    /// is a client whose port has died. Where the store's page is bad a reader's copy may be all there is, and is taken likewise.
     func deadWriter(_ control: mach_port_t, _ offset: vm_offset_t) -> ClientPointer? {
         if control != .max { return nil }
         guard let slot = pointee.map.word(at: page(offset)) else { return nil }
         pointee.monitor.lock()
         let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
-        let writer = word.isDescriptor ? pointee.descriptors.descriptor(word.descriptor).content.writer
-            : WordState(word).writer
+        var holder = word.isDescriptor ? pointee.descriptors.descriptor(word.descriptor).content.writer : WordState(word).writer
+        if holder == noClient { holder = deadReaderOfBadPageLocked(word) }
         pointee.monitor.unlock()
-        if writer == noClient { return nil }
-        let client = pointee.clients.client(writer)
-        if client.pointee.attached.load(ordering: .acquiring) == 0 { return nil }
-        return pager_is_dead(client.pointee.control.load(ordering: .relaxed)) != 0 ? client : nil
+        if holder == noClient { return nil }
+        let client = pointee.clients.client(holder)
+        return hasDied(client) ? client : nil
+    }
+
+    private func hasDied(_ client: ClientPointer) -> Bool {
+        client.pointee.attached.load(ordering: .acquiring) != 0 && pager_is_dead(client.pointee.control.load(ordering: .relaxed)) != 0
+    }
+
+    private func deadReaderOfBadPageLocked(_ word: Word) -> ClientNumber {
+        var found = noClient
+        if word.isDescriptor {
+            let content = pointee.descriptors.descriptor(word.descriptor).content
+            if !content.isInvalid { return noClient }
+            content.forEachAccess { number, _ in
+                if found == noClient && hasDied(pointee.clients.client(number)) { found = number }
+            }
+            return found
+        }
+        let state = WordState(word)
+        if !state.isInvalid { return noClient }
+        for number in 0..<WordLayout.clients where found == noClient && state.access(of: number) != .none {
+            if hasDied(pointee.clients.client(number)) { found = number }
+        }
+        return found
     }
 }

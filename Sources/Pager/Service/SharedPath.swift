@@ -38,10 +38,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     fileprivate func move(_ slot: WordPointer, _ event: Event, _ context: Context, _ isWanted: (Effects) -> Bool) -> Effects? {
         let key = event.edgeKey(context), word = Word(loaded: slot.pointee.load(ordering: .acquiring))
         if !word.isDescriptor {
-            guard let known = pointee.moves.move(word, event, key, context), known.reach == .plain, isWanted(known.effects),
-                  slot.pointee.compareExchange(expected: word.raw, desired: known.new.raw, ordering: .acquiringAndReleasing).exchanged
-            else { return nil }
-            return known.effects
+            guard let known = pointee.moves.move(word, event, key, context) else { return nil }
+            if known.reach != .beyond {
+                guard known.reach == .plain, isWanted(known.effects), slot.pointee.compareExchange(
+                    expected: word.raw, desired: known.new.raw, ordering: .acquiringAndReleasing).exchanged else { return nil }
+                return known.effects
+            }
         }
         pointee.monitor.lock()
         let effects = moveLocked(slot, key, isWanted)
@@ -67,6 +69,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let event = Event.readDone(code: 0, writeLock: false), key = event.edgeKey(context)
         let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
         if !word.isDescriptor {
+            // (What leads to a descriptor does not come here often: whoever is answered waited in a word.)
             guard let known = pointee.moves.move(word, event, key, context), known.reach == .plain, known.effects.action == .supply,
                   slot.pointee.compareExchange(expected: word.raw, desired: known.new.raw, ordering: .acquiringAndReleasing).exchanged
             else { return nil }

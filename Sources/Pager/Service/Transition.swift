@@ -147,8 +147,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             }
         }
         let table = pointee.descriptors
-        if word.isDescriptor && key != 0, let hit = table.lookup(table.descriptor(word.descriptor).pointer, key: key) { return (hit.word, Effects(hit.payload)) }
-        return decideAnew(word, event, context, word.isDescriptor ? key : 0)
+        if key != 0, let hit = word.isDescriptor ? table.lookup(table.descriptor(word.descriptor).pointer, key: key)
+            : table.lookup(word, key: key) { return (hit.word, Effects(hit.payload)) }
+        return decideAnew(word, event, context, key)
     }
 
     @inline(never)
@@ -174,7 +175,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
         if key != 0 {
             let isPlain = effects.data == .used && effects.held == .unchanged && effects.refusal == .none && !state.isHeld
-            table.remember(word.descriptor, key: key, target: new, payload: effects.payload, isPlain: isPlain)
+            if word.isDescriptor {
+                table.remember(word.descriptor, key: key, target: new, payload: effects.payload, isPlain: isPlain)
+            } else {
+                table.remember(word, key: key, target: new, payload: effects.payload, isPlain: isPlain)
+            }
         }
         return (new, effects)
     }
@@ -195,13 +200,14 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return Outcome(effects: effects, word: word, descriptor: descriptor.pointer, attachments: attachments)
     }
 
-    /// A move of a page in a descriptor that was made before and is wanted, and that asks for nothing under the lock. nil: nothing was done.
-    /// Locked, under which such a word stays as it is.
+    /// A move from or to a descriptor that was made before and is wanted, and that asks for nothing under the lock. nil: nothing was done.
+    /// Locked, under which no word becomes a descriptor, nor the other way round, but here.
     @inline(__always)
     func moveLocked(_ slot: WordPointer, _ key: UInt64, _ isWanted: (Effects) -> Bool) -> Effects? {
-        let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
-        if !word.isDescriptor || key == 0 { return nil }
-        let table = pointee.descriptors, from = table.descriptor(word.descriptor).pointer
+        if key == 0 { return nil }
+        let word = Word(loaded: slot.pointee.load(ordering: .acquiring)), table = pointee.descriptors
+        if !word.isDescriptor { return moveFromWordLocked(slot, word, key, isWanted) }
+        let from = table.descriptor(word.descriptor).pointer
         guard let edge = table.edge(from, key), edge.pointee.isPlain else { return nil }
         let effects = Effects(edge.pointee.payload)
         if !isWanted(effects) { return nil }
@@ -209,6 +215,19 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         slot.pointee.store(hit.word.raw, ordering: .releasing)
         table.release(from)
         return effects
+    }
+
+    @inline(never)
+    private func moveFromWordLocked(_ slot: WordPointer, _ word: Word, _ key: UInt64, _ isWanted: (Effects) -> Bool) -> Effects? {
+        let table = pointee.descriptors
+        guard let edge = table.edge(word, key), edge.pointee.isPlain else { return nil }
+        let effects = Effects(edge.pointee.payload)
+        if !isWanted(effects) { return nil }
+        guard let hit = table.follow(edge) else { return nil }
+        // (It may have become another word meanwhile.)
+        if slot.pointee.compareExchange(expected: word.raw, desired: hit.word.raw, ordering: .acquiringAndReleasing).exchanged { return effects }
+        table.release(hit.word)
+        return nil
     }
 
     /// The last error of the page, 0: none.
