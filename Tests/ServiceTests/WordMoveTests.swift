@@ -16,6 +16,20 @@ final class WordMoveTests: XCTestCase {
     private static let contexts: [Context] = [Context(), Context(sole: true), Context(notify: true), Context(sole: true, notify: true, direct: true),
                                               Context(hadHolders: true), Context(isOffered: true)]
 
+    /// Whoever reports has begun (the rules count on it).
+    private func isPossible(_ event: Event, _ word: Word) -> Bool {
+        let state = WordState(word)
+        switch event {
+        case .readDone: return state.activity == .pagingIn
+        case .writeDone: return state.activity == .pagingOut
+        case .unlockDone: return state.activity == .unlocking
+        case .sent: return state.activity == .sending
+        case .notified: return state.activity == .notifying
+        case .writtenBack: return state.isHeld
+        default: return true
+        }
+    }
+
     /// Calls the body for moves between words that pages can be in, the same ones each time.
     private func forEachMove(_ count: Int, _ body: (Word, Event, Context) -> Void) {
         var random = RepeatableNumbers(state: 1)
@@ -23,6 +37,7 @@ final class WordMoveTests: XCTestCase {
         for _ in 0..<count {
             let context = WordMoveTests.contexts[Int(random.next() % UInt64(WordMoveTests.contexts.count))]
             let event = WordMoveTests.events[Int(random.next() % UInt64(WordMoveTests.events.count))]
+            if !isPossible(event, word) { continue }
             body(word, event, context)
             var state = WordState(word)
             _ = PageProtocol.step(&state, event, context)
@@ -45,7 +60,7 @@ final class WordMoveTests: XCTestCase {
             if !state.overflowed { XCTAssertEqual(move.new, state.word) }
         }
         // (What found no place is worked out each time.)
-        XCTAssertGreaterThan(found, 10_000)
+        XCTAssertGreaterThan(found, 1000)
     }
 
     /// Who asks clients for a page, or is concerned with the write-back, has the lock; the short ways answer one client with what they have.

@@ -230,6 +230,26 @@ kern_return_t __wrap_mach_port_destroy(mach_port_t task, mach_port_t name)
     return result;
 }
 
+/* "0: nothing was to be announced, or it has been" (engine.h): not so where the port that was to be told is gone.  */
+static void test_cancel_where_nobody_would_be_told(void **state)
+{
+    (void) state;
+    mach_port_t port, told;
+    assert_int_equal(mach_port_allocate(mach_task_self(), MACH_PORT_RIGHT_RECEIVE, &port), 0);
+    assert_int_equal(mach_port_insert_right(mach_task_self(), port, port, MACH_MSG_TYPE_MAKE_SEND), 0);
+    for (int gone = 0; gone < 2; gone++) {
+        assert_int_equal(mach_port_allocate(mach_task_self(), MACH_PORT_RIGHT_RECEIVE, &told), 0);
+        assert_int_equal(pager_request_dead_name(port, told), 0);
+        if (gone)
+            pager_drop_receive_right(told);
+        assert_true(pager_cancel_dead_name(port));
+        assert_false(pager_cancel_dead_name(port));
+        if (!gone)
+            pager_drop_receive_right(told);
+    }
+    assert_int_equal(mach_port_destroy(mach_task_self(), port), 0);
+}
+
 /* A kernel ends, and before it has been taken back that its port's death would be announced, the pager's port, which was to be told, goes:
    the control port's name still has the client's own reference, which is given up once.  (GNU Mach complains of a second time.)  */
 static void test_client_ends_while_the_pager_ends(void **state)
@@ -396,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_full_control_port_is_given_up),
         cmocka_unit_test(test_attributes_change_while_a_client_attaches),
         cmocka_unit_test(test_client_whose_death_cannot_be_learnt_of_is_turned_away),
+        cmocka_unit_test(test_cancel_where_nobody_would_be_told),
         cmocka_unit_test(test_client_ends_while_the_pager_ends),
         cmocka_unit_test(test_terminate_without_a_port_while_a_client_attaches),
         cmocka_unit_test(test_second_init_under_the_former_name),
