@@ -149,28 +149,30 @@ static void test_names_of_a_client_that_was_alone_before(void **state)
     place_close(&place);
 }
 
-struct flush { struct pager *pager; };
-
-static int run_flush(void *argument)
+static int run_flush(void *pager)
 {
-    pager_flush_some(((struct flush *) argument)->pager, page_offset(3), vm_page_size, 1);
+    pager_flush_some(pager, page_offset(3), vm_page_size, 1);
+    return 0;
+}
+
+static int run_return(void *pager)
+{
+    pager_return_some(pager, page_offset(3), vm_page_size, 1);
     return 0;
 }
 
 /* "The flush is sent when every answer that began before it was noted has been sent" (Answering.swift): the client gets the page first, and
    gives it up then.  */
-static void test_flush_waits_for_an_answer_that_is_being_sent(void **state)
+static void take_back_while_an_answer_is_being_sent(int (*take_back)(void *))
 {
-    (void) state;
     struct place place;
     place_open(&place);
     struct raw raw;
     raw_open_seated(&raw, &place);
     raw_request(&raw, 3, VM_PROT_READ);
     raw_wait_stopped(&raw);
-    struct flush flush = { place.world.pager };
     struct task task;
-    task_begin(&task, run_flush, &flush);
+    task_begin(&task, take_back, place.world.pager);
     assert_true(task_waits(&task));
     assert_int_equal(raw_has(&raw, SK_LOCK_REQUEST), 0);
     raw_go(&raw);
@@ -183,6 +185,18 @@ static void test_flush_waits_for_an_answer_that_is_being_sent(void **state)
     raw_close(&raw);
     wait_rights(place.rights);
     place_close(&place);
+}
+
+static void test_flush_waits_for_an_answer_that_is_being_sent(void **state)
+{
+    (void) state;
+    take_back_while_an_answer_is_being_sent(run_flush);
+}
+
+static void test_return_waits_for_an_answer_that_is_being_sent(void **state)
+{
+    (void) state;
+    take_back_while_an_answer_is_being_sent(run_return);
 }
 
 static void hook_syncs_another(struct user_pager_info *store, enum call call, vm_offset_t page)
@@ -247,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_names_of_a_client_that_ended_before_the_answer),
         cmocka_unit_test(test_names_of_a_client_that_was_alone_before),
         cmocka_unit_test(test_flush_waits_for_an_answer_that_is_being_sent),
+        cmocka_unit_test(test_return_waits_for_an_answer_that_is_being_sent),
         cmocka_unit_test(test_a_read_that_waits_makes_room),
         cmocka_unit_test(test_reads_are_counted),
     };
