@@ -101,6 +101,25 @@ static void test_reads_side_by_side(void **state)
     cast_close(&c);
 }
 
+/* The same for pages that were asked for in one message.  */
+static void test_pages_of_one_message_are_read_side_by_side(void **state)
+{
+    (void) state;
+    for (int kernels = 1; kernels <= 2; kernels++) {
+        struct cast c;
+        cast_open(&c, kernels, 16, 0);
+        assert_int_equal(pager_set_concurrent_reads(c.world.pager, 3), 0);
+        store_close_gate(&c.world, CALL_READ);
+        request_pages(c.objects[0], 2, 5, VM_PROT_READ);
+        store_wait_gate(&c.world, CALL_READ, 3);
+        store_open_gate(&c.world, CALL_READ);
+        for (size_t page = 2; page < 7; page++)
+            wait_page(c.objects[0], page, SK_WANT_READABLE);
+        assert_int_equal(c.world.store->max_reads, 3);
+        cast_close(&c);
+    }
+}
+
 /* pager_write_pages: what it did not write of a run is written page by page; what it cannot do at all, too.  */
 static void test_runs_are_written_to_the_end(void **state)
 {
@@ -298,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_returned_pages_are_written_in_order),
         cmocka_unit_test(test_objects_run_side_by_side),
         cmocka_unit_test(test_reads_side_by_side),
+        cmocka_unit_test(test_pages_of_one_message_are_read_side_by_side),
         cmocka_unit_test(test_runs_are_written_to_the_end),
         cmocka_unit_test(test_error_behind_a_written_prefix),
         cmocka_unit_test(test_return_of_a_hundred_pages),

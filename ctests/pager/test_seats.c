@@ -97,9 +97,8 @@ static void raw_open_seated(struct raw *raw, struct place *place)
 }
 
 /* ... also where the client has ended already, but a thread still sends to it, when a read comes to its answer.  */
-static void test_names_of_a_client_that_ended_before_the_answer(void **state)
+static void end_before_the_answer(int dies)
 {
-    (void) state;
     struct place place;
     place_open(&place);
     struct raw raw;
@@ -110,7 +109,10 @@ static void test_names_of_a_client_that_ended_before_the_answer(void **state)
     raw_request(&raw, 1, VM_PROT_READ);
     store_wait_gate(&place.world, CALL_READ, 1);
     hostmach_task_t before = hostmach_task_enter(raw.task);
-    assert_int_equal(memory_object_terminate(raw.pager, raw.control, raw.name), 0);
+    if (dies)
+        assert_int_equal(mach_port_mod_refs(mach_task_self(), raw.control, MACH_PORT_RIGHT_RECEIVE, -1), 0);
+    else
+        assert_int_equal(memory_object_terminate(raw.pager, raw.control, raw.name), 0);
     hostmach_task_enter(before);
     while (world_statistics(&place.world).clients != 0)
         sched_yield();
@@ -124,6 +126,18 @@ static void test_names_of_a_client_that_ended_before_the_answer(void **state)
     raw_close(&raw);
     wait_rights(place.rights);
     place_close(&place);
+}
+
+static void test_names_of_a_client_that_ended_before_the_answer(void **state)
+{
+    (void) state;
+    end_before_the_answer(0);
+}
+
+static void test_names_of_a_client_that_died_before_the_answer(void **state)
+{
+    (void) state;
+    end_before_the_answer(1);
 }
 
 /* Who was served from the seats before keeps nothing there, either.  */
@@ -259,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_names_of_a_client_that_goes),
         cmocka_unit_test(test_names_of_a_client_that_dies_while_its_pages_are_read),
         cmocka_unit_test(test_names_of_a_client_that_ended_before_the_answer),
+        cmocka_unit_test(test_names_of_a_client_that_died_before_the_answer),
         cmocka_unit_test(test_names_of_a_client_that_was_alone_before),
         cmocka_unit_test(test_flush_waits_for_an_answer_that_is_being_sent),
         cmocka_unit_test(test_return_waits_for_an_answer_that_is_being_sent),

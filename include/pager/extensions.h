@@ -19,8 +19,8 @@ extern "C" {
    Opting in.  Without this call, and with COUNT 1, callbacks of a pager run one at a time, in the order of the requests.  With a larger COUNT
    up to COUNT reads of PAGER run at the same time (calls of pager_read_page, or of pager_read_pages, each of which counts as one
    however many pages it reads), and beside them one other callback of the same pager (pager_write_page, pager_write_pages,
-   pager_unlock_page, pager_notify_evict).  A message starts one read at the most: pages that a client asks for in one message are read
-   one after the other, or together by pager_read_pages.  To be called before the first request; later, it holds for callbacks that begin after it.
+   pager_unlock_page, pager_notify_evict).  That goes for pages that a client asks for in one message, too, unless pager_read_pages reads them
+   together.  To be called before the first request; later, it holds for callbacks that begin after it.
 
    The limit.  COUNT is 1 to 64, else the call returns EINVAL and changes nothing.  The workers of a bucket are at most 64 for all its pagers,
    and one of them always receives: so 63 callbacks run in them at once at the most.  (A callback that waits in a call of the library,

@@ -17,6 +17,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     @inline(never)
     func readPages(_ first: JobPointer) {
         let count = pointee.readsSingly.load(ordering: .relaxed) != 0 || first.pointee.isSingle ? 1 : takeReads(first)
+        callOthers()
         guard let job = count > 1 ? readRun(first, count) : first else { return }
         // What is left is done singly: one here, the others in their old place.
         var rest = job.pointee.next
@@ -25,7 +26,22 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             rest = one.pointee.next
         }
         leaveRest(job)
+        if count > 1 { callOthers() }
         follow(.read, call(taken(job)))
+    }
+
+    /// Where several reads may run at once, another worker is to look for those that wait behind this one.
+    private func callOthers() {
+        let reads = pointee.concurrentReads.load(ordering: .relaxed)
+        guard reads > 1, let worker = Worker.current else { return }
+        pointee.monitor.lock()
+        let mayStart = locked.pointee.jobs.first.map {
+            Executor.mayStart($0.pointee.action, pointee.executor.load(ordering: .acquiring), reads: reads, seated: takenSeats)
+        } ?? false
+        pointee.monitor.unlock()
+        if !mayStart { return }
+        worker.pointee.pool.leaveWork(self)
+        worker.pointee.pool.callReceiver()
     }
 
     /// What the job is for. It is freed.
