@@ -252,6 +252,30 @@ static void test_a_read_that_waits_makes_room(void **state)
     place_close(&place);
 }
 
+/* Reads that have seats and reads of the long way (pages of one message) are counted together: as many as are allowed, and no more.  */
+static void test_seats_and_the_long_way_share_the_limit(void **state)
+{
+    (void) state;
+    struct place place;
+    place_open(&place);
+    sk_object *object = sk_map(place.kernel, place.world.port);
+    put(object, 15, 5);
+    store_close_gate(&place.world, CALL_READ);
+    ask(object, 8, VM_PROT_READ);
+    store_wait_gate(&place.world, CALL_READ, 1);
+    struct sk_message several = { .id = SK_DATA_REQUEST, .offset = 0, .length = 6 * vm_page_size, .access = VM_PROT_READ };
+    assert_int_equal(sk_send_raw(object, &several, NULL, 0), 0);
+    store_wait_gate(&place.world, CALL_READ, READS);
+    fence_by_refusal_of(&place.world, object);
+    assert_int_equal(place.world.store->running_reads, READS);
+    store_open_gate(&place.world, CALL_READ);
+    for (size_t page = 0; page < 6; page++)
+        wait_page(object, page, SK_WANT_PRESENT);
+    wait_page(object, 8, SK_WANT_PRESENT);
+    assert_int_equal(place.world.store->max_reads, READS);
+    place_close(&place);
+}
+
 /* What is counted at the seats is part of the statistics.  */
 static void test_reads_are_counted(void **state)
 {
@@ -278,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_flush_waits_for_an_answer_that_is_being_sent),
         cmocka_unit_test(test_return_waits_for_an_answer_that_is_being_sent),
         cmocka_unit_test(test_a_read_that_waits_makes_room),
+        cmocka_unit_test(test_seats_and_the_long_way_share_the_limit),
         cmocka_unit_test(test_reads_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
