@@ -38,7 +38,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                 return Outcome(effects: effects, word: word, slot: slot, new: new)
             }
         }
-        return transitionSlowly(page, event, context, address)
+        return transitionSlowly(page, event, key, context, address)
     }
 
     /// What the rules say of a word, where no lock is needed for it. (As `WordMoves` has it for moves that are remembered.)
@@ -68,12 +68,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     @inline(never)
-    private func transitionSlowly(_ page: UInt64, _ event: Event, _ context: Context,
+    private func transitionSlowly(_ page: UInt64, _ event: Event, _ key: UInt64, _ context: Context,
                                   _ address: vm_address_t) -> Outcome {
         // A return cannot be refused for want of memory: its record is made first.
         var version: JobPointer?
         if case .returned = event { version = lockWithVersion(page) } else { pointee.monitor.lock() }
-        let outcome = transitionLocked(page, event, context, address, &version)
+        let outcome = transitionLocked(page, event, key, context, address, &version)
         if locked.pointee.spareVersion == nil {
             locked.pointee.spareVersion = version
             version = nil
@@ -99,16 +99,16 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     func transitionLocked(_ page: UInt64, _ event: Event, _ context: Context) -> Outcome {
         var none: JobPointer?
-        return transitionLocked(page, event, context, 0, &none)
+        return transitionLocked(page, event, event.edgeKey(context), context, 0, &none)
     }
 
     /// `version`: a record for the data, should they be stored; nil afterwards if it was used.
-    private func transitionLocked(_ page: UInt64, _ event: Event, _ context: Context, _ address: vm_address_t,
+    private func transitionLocked(_ page: UInt64, _ event: Event, _ key: UInt64, _ context: Context, _ address: vm_address_t,
                                   _ version: inout JobPointer?) -> Outcome {
         guard let slot = slot(page, event) else { return Outcome.noMemory }
         while true {
             let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
-            guard let (new, effects) = decide(word, event, context) else { return Outcome.noMemory }
+            guard let (new, effects) = decide(word, event, key, context) else { return Outcome.noMemory }
             if new != word && !slot.pointee.compareExchange(expected: word.raw, desired: new.raw,
                                                             ordering: .acquiringAndReleasing).exchanged {
                 pointee.descriptors.release(new)
@@ -134,8 +134,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     /// The word after the event, with a reference taken if it refers to a descriptor. nil: memory is exhausted and the
     /// event can be refused.
-    private func decide(_ word: Word, _ event: Event, _ context: Context) -> (Word, Effects)? {
-        let key = event.edgeKey(context)
+    private func decide(_ word: Word, _ event: Event, _ key: UInt64, _ context: Context) -> (Word, Effects)? {
         if !word.isDescriptor, let known = pointee.moves.move(word, event, key, context) {
             if known.reach != .beyond { return (word == .untouched && known.new == .resting ? word : known.new, known.effects) }
         } else if !word.isDescriptor {
