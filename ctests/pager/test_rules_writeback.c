@@ -208,7 +208,15 @@ static void test_last_word_of_a_reader_while_the_store_is_bad(void **state)
         int reader = kernels - 1;
         put(c.objects[0], 0, 77);
         store_fail(&c.world, CALL_WRITE, EIO, 1);
-        assert_int_equal(get(c.objects[reader], 0), 77);
+        /* The write fails before the reader is given the page. (Else its copy would not be precious.)  */
+        sk_hold(c.objects[0], SK_HOLD_COMPLETED);
+        ask(c.objects[reader], 0, VM_PROT_READ);
+        held(c.objects[0], 1);
+        while (pager_get_error(c.world.pager, 0) != EIO)
+            sched_yield();
+        sk_release_all(c.objects[0]);
+        wait_page(c.objects[reader], 0, SK_WANT_READABLE);
+        assert_int_equal(kernel_byte(c.objects[reader], 0), 77);
         world_settle(&c.world);
         assert_int_equal(store_byte(&c.world, 0), 1);
         assert_int_equal(pager_inhibit_workers(c.world.requests), 0);
