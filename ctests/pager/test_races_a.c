@@ -112,6 +112,46 @@ static void test_R3_unlock_behind_the_completion_is_harmless(void **state)
     cast_close(&c);
 }
 
+/* It may even come behind the lone client's next request. It is none itself: when that fails, nothing is read for a client that
+   does not wait. (It was, and the answer taken for the one to the client's next request, which got another, for reading: what the client
+   wrote was refused. The simulation's seed 2197660.)  */
+static void test_R3_unlock_behind_the_next_request_is_no_request(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    sk_object *a = c.objects[0];
+    store_write_lock(&c.world, 1);
+    get(a, 0);
+    evict(a, 0);
+    store_close_gate(&c.world, CALL_READ);
+    store_fail(&c.world, CALL_READ, EIO, 1);
+    ask(a, 0, VM_PROT_READ);
+    store_wait_gate(&c.world, CALL_READ, 1);
+    struct sk_message late = { .id = SK_DATA_UNLOCK, .offset = 0, .length = vm_page_size, .access = RW };
+    assert_int_equal(sk_send_raw(a, &late, NULL, 0), 0);
+    fence_by_refusal(&c, a);
+    sk_hold(a, SK_HOLD_SUPPLY);
+    store_open_gate(&c.world, CALL_READ);
+    wait_page(a, 0, SK_WANT_ABSENT);
+    world_settle(&c.world);
+    assert_int_equal(store_count(&c.world, CALL_READ), 2);
+    assert_int_equal(sk_pending(a), 0);
+    assert_int_equal(access_of(&c, 0, 0), 0);
+    store_write_lock(&c.world, 0);
+    ask(a, 0, RW);
+    sk_release_all(a);
+    wait_page(a, 0, SK_WANT_WRITABLE);
+    poke(a, 0, 43);
+    world_settle(&c.world);
+    assert_int_equal(sk_count(a, SK_DATA_SUPPLY), 2);
+    evict(a, 0);
+    world_settle(&c.world);
+    assert_int_equal(store_byte(&c.world, 0), 43);
+    assert_int_equal(get(a, 0), 43);
+    cast_close(&c);
+}
+
 /* A user's flush answers an unlock as well: the client asks again and is served, once.  */
 static void test_R3_users_flush_answers_the_unlock(void **state)
 {
@@ -247,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_R2_synced_version_under_way_is_superseded),
         cmocka_unit_test(test_R3_flush_answers_the_unlock_that_crossed_it),
         cmocka_unit_test(test_R3_unlock_behind_the_completion_is_harmless),
+        cmocka_unit_test(test_R3_unlock_behind_the_next_request_is_no_request),
         cmocka_unit_test(test_R3_users_flush_answers_the_unlock),
         cmocka_unit_test(test_R4_all_readers_ask_for_write_at_once),
         cmocka_unit_test(test_R5_flushed_client_asks_again_before_lock_completed),

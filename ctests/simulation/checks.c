@@ -70,6 +70,19 @@ void check_store(void)
         model_check_store(page, store_bytes(page));
 }
 
+/* Of whoever has gone nothing is left: a name that is kept is a number that no client gets again. */
+static void check_names(void)
+{
+    struct hostmach_right rights[512];
+    size_t count = hostmach_list_rights(hostmach_task_main(), rights, 512), dead = 0;
+    for (size_t i = 0; i < count && i < 512; i++)
+        dead += (rights[i].type & MACH_PORT_TYPE_DEAD_NAME) != 0;
+    if (dead > 0) {
+        print_rights();
+        report_failure("at rest %zu names are of ports that died", dead);
+    }
+}
+
 static void check_census(void)
 {
     struct pager_page_census census;
@@ -124,5 +137,6 @@ void check_rest(void)
     if (pager_inhibit_workers(world.requests) == 0)
         pager_resume_workers(world.requests);
     check_census();
+    check_names();
     check_store();
 }

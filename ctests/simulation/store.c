@@ -14,6 +14,7 @@
 #include "model.h"
 #include "random.h"
 #include "report.h"
+#include "totals.h"
 #include "world.h"
 
 enum call { CALL_READ, CALL_WRITE, CALL_UNLOCK, CALL_EVICT, CALLS };
@@ -93,6 +94,8 @@ static void begin(enum call call, unsigned first, unsigned count)
             report_failure("two callbacks for one page");
         store.busy[i] = true;
     }
+    if (call == CALL_READ && store.reads > store.aside)
+        totals_add(TOTAL_READS_BESIDE, 1);
     if (call == CALL_READ)
         store.reads++;
     else

@@ -38,7 +38,8 @@ void totals_print(void)
     static const char *const names[TOTALS] = {
         "choices", "steps", "accesses that were checked", "errors", "times that data were lost", "deaths", "terminations",
         "hostile messages", "stalls", "shutdowns amidst", "inhibitions", "shortages that were prepared", "messages", "pages read",
-        "pages written", "hand-offs", "flushes", "downgrades", "unlocks", "evictions told", "versions skipped", "messages refused",
+        "reads beside another", "pages written", "hand-offs", "flushes", "downgrades", "unlocks", "evictions told", "versions skipped",
+        "messages refused",
     };
     for (unsigned i = 0; i < TOTALS; i++)
         printf("%s%llu %s", i == 0 ? "" : i % 6 == 0 ? ",\n" : ", ", totals[i], names[i]);

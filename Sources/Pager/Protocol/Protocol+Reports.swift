@@ -45,6 +45,10 @@ extension PageProtocol {
         }
         if code != 0 {
             s.setAccess(.none, of: client)
+            // Whatever the client waits for ends with the error. (If it waits for an unlock, its request has overtaken that. Left in the queue it
+            // would be a request, and be answered when the client asks again; then that is answered as well, and the client
+            // recorded with what the second answer gives, though it has what the first one gave.)
+            s.removeWaiter(client)
             s.error = code
             s.activity = .sending
             return Effects(action: .error, client: client, code: code)
