@@ -284,7 +284,8 @@ int __real_pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *nam
 int __wrap_pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name);
 int __wrap_pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name)
 {
-    if (message->msgh_id == SK_TERMINATE && atomic_load(&crossing) == WANTED) {
+    int now = atomic_load(&crossing);
+    if (message->msgh_id == SK_TERMINATE && (now == WANTED || now == TURN_AWAITED)) {
         wait_crossing(TURN_AWAITED);
         passes_turn = true;
     }
@@ -307,20 +308,13 @@ void __real_platform_condition_wake_all(platform_condition_t *condition);
 void __wrap_platform_condition_wake_all(platform_condition_t *condition);
 void __wrap_platform_condition_wake_all(platform_condition_t *condition)
 {
-    if (passes_turn)
+    if (passes_turn) {
         stops_next = TURN_PASSED;
+        /* (The pager's lock is held: who waits goes on only when it is let go.)  */
+        cross_to(TURN_PASSED);
+    }
     passes_turn = false;
     __real_platform_condition_wake_all(condition);
-}
-
-static void stop_if(bool here)
-{
-    int state = stops_next;
-    if (!here)
-        return;
-    stops_next = IDLE;
-    cross_to(state);
-    wait_crossing(state + 1);
 }
 
 void __real_platform_mutex_unlock(platform_mutex_t *mutex);
@@ -328,14 +322,21 @@ void __wrap_platform_mutex_unlock(platform_mutex_t *mutex);
 void __wrap_platform_mutex_unlock(platform_mutex_t *mutex)
 {
     __real_platform_mutex_unlock(mutex);
-    stop_if(stops_next == TURN_PASSED);
+    if (stops_next == TURN_PASSED) {
+        stops_next = IDLE;
+        wait_crossing(DEATH_ASKED_FOR);
+    }
 }
 
 void __real_platform_mutex_lock(platform_mutex_t *mutex);
 void __wrap_platform_mutex_lock(platform_mutex_t *mutex);
 void __wrap_platform_mutex_lock(platform_mutex_t *mutex)
 {
-    stop_if(stops_next == DEATH_ASKED_FOR);
+    if (stops_next == DEATH_ASKED_FOR) {
+        stops_next = IDLE;
+        cross_to(DEATH_ASKED_FOR);
+        wait_crossing(THROUGH);
+    }
     __real_platform_mutex_lock(mutex);
 }
 
