@@ -76,8 +76,10 @@ static void test_flush_is_not_sent_to_the_next_bearer_of_a_number(void **state)
     cast_kill(&c, 0);
     wait_clients(&c, 3);
     struct raw slow, next;
-    raw_open(&slow, &c.world, 1, SK_LOCK_REQUEST);          /* number 0 again: asked first */
-    raw_wait_for(&slow, SK_READY);
+    open_with_number(&c, &slow, 0);         /* asked first */
+    pthread_mutex_lock(&slow.lock);
+    slow.stop_at = SK_LOCK_REQUEST;
+    pthread_mutex_unlock(&slow.lock);
     raw_request(&slow, 0, VM_PROT_READ);
     raw_wait_for(&slow, SK_DATA_SUPPLY);
     get(c.objects[1], 0);
