@@ -1,49 +1,16 @@
 /* Reads that run at once for a lone client (Service/Seats.swift): what a seat keeps goes with the client, what is sent from it counts for
    flushes, and a read that waits makes room.  */
 
-#include <sched.h>
-
-#include "raw.h"
+#include "alone.h"
 
 enum { READS = 4 };
-
-static size_t count_rights(void) { return hostmach_list_rights(hostmach_task_main(), NULL, 0); }
-
-/* Names go a moment after their client counts as gone.  */
-static void wait_rights(size_t count)
-{
-    while (count_rights() != count)
-        sched_yield();
-}
-
-struct place {
-    struct world world;
-    sk_kernel *kernel;
-    size_t rights;                          /* without a client */
-};
-
-static void place_open(struct place *place)
-{
-    world_open(&place->world, 16, 0);
-    assert_int_equal(pager_set_concurrent_reads(place->world.pager, READS), 0);
-    place->kernel = sk_kernel_create("A");
-    world_settle(&place->world);
-    place->rights = count_rights();
-}
-
-static void place_close(struct place *place)
-{
-    if (place->kernel)
-        sk_kernel_destroy(place->kernel);
-    world_close(&place->world);
-}
 
 /* A seat keeps the client's names for the next read; when the client goes, its names go.  */
 static void test_names_of_a_client_that_goes(void **state)
 {
     (void) state;
     struct place place;
-    place_open(&place);
+    place_open(&place, READS);
     for (int round = 0; round < 3; round++) {
         sk_object *object = sk_map(place.kernel, place.world.port);
         for (size_t page = 0; page < 8; page++)
@@ -60,7 +27,7 @@ static void test_names_of_a_client_that_dies_while_its_pages_are_read(void **sta
 {
     (void) state;
     struct place place;
-    place_open(&place);
+    place_open(&place, READS);
     sk_object *object = sk_map(place.kernel, place.world.port);
     /* Each seat has had the client.  */
     for (int round = 0; round < 2; round++) {
@@ -83,26 +50,13 @@ static void test_names_of_a_client_that_dies_while_its_pages_are_read(void **sta
     place_close(&place);
 }
 
-/* A raw client whose requests take the short way (docs/design.md: the page map reaches to their pages), and are stopped in their answer.  */
-static void raw_open_seated(struct raw *raw, struct place *place)
-{
-    raw_open(raw, &place->world, 1, 0);
-    raw_wait_for(raw, SK_READY);
-    raw_request(raw, 9, VM_PROT_READ);
-    raw_wait_for(raw, SK_DATA_SUPPLY);
-    world_settle(&place->world);
-    pthread_mutex_lock(&raw->lock);
-    raw->stop_at = SK_DATA_SUPPLY;
-    pthread_mutex_unlock(&raw->lock);
-}
-
 /* ... also where the client has ended already, but a thread still sends to it, when a read comes to its answer.  */
 static void end_before_the_answer(int dies)
 {
     struct place place;
-    place_open(&place);
+    place_open(&place, READS);
     struct raw raw;
-    raw_open_seated(&raw, &place);
+    raw_open_alone(&raw, &place);
     raw_request(&raw, 0, VM_PROT_READ);
     raw_wait_stopped(&raw);
     store_close_gate(&place.world, CALL_READ);
@@ -145,7 +99,7 @@ static void test_names_of_a_client_that_was_alone_before(void **state)
 {
     (void) state;
     struct place place;
-    place_open(&place);
+    place_open(&place, READS);
     sk_object *first = sk_map(place.kernel, place.world.port);
     for (size_t page = 0; page < 8; page++)
         put(first, page, 5);
@@ -163,54 +117,16 @@ static void test_names_of_a_client_that_was_alone_before(void **state)
     place_close(&place);
 }
 
-static int run_flush(void *pager)
-{
-    pager_flush_some(pager, page_offset(3), vm_page_size, 1);
-    return 0;
-}
-
-static int run_return(void *pager)
-{
-    pager_return_some(pager, page_offset(3), vm_page_size, 1);
-    return 0;
-}
-
-/* "The flush is sent when every answer that began before it was noted has been sent" (Answering.swift): the client gets the page first, and
-   gives it up then.  */
-static void take_back_while_an_answer_is_being_sent(int (*take_back)(void *))
-{
-    struct place place;
-    place_open(&place);
-    struct raw raw;
-    raw_open_seated(&raw, &place);
-    raw_request(&raw, 3, VM_PROT_READ);
-    raw_wait_stopped(&raw);
-    struct task task;
-    task_begin(&task, take_back, place.world.pager);
-    assert_true(task_waits(&task));
-    assert_int_equal(raw_has(&raw, SK_LOCK_REQUEST), 0);
-    raw_go(&raw);
-    raw_wait_for(&raw, SK_LOCK_REQUEST);
-    hostmach_task_t before = hostmach_task_enter(raw.task);
-    assert_int_equal(memory_object_lock_completed(raw.pager, MACH_MSG_TYPE_COPY_SEND, raw.control, page_offset(3), vm_page_size), 0);
-    hostmach_task_enter(before);
-    assert_int_equal(task_end(&task), 0);
-    assert_int_equal(pager_page_access(place.world.pager, page_offset(3), 0), 0);
-    raw_close(&raw);
-    wait_rights(place.rights);
-    place_close(&place);
-}
-
 static void test_flush_waits_for_an_answer_that_is_being_sent(void **state)
 {
     (void) state;
-    take_back_while_an_answer_is_being_sent(run_flush);
+    take_back_while_an_answer_is_being_sent(READS, run_flush);
 }
 
 static void test_return_waits_for_an_answer_that_is_being_sent(void **state)
 {
     (void) state;
-    take_back_while_an_answer_is_being_sent(run_return);
+    take_back_while_an_answer_is_being_sent(READS, run_return);
 }
 
 static void hook_syncs_another(struct user_pager_info *store, enum call call, vm_offset_t page)
@@ -226,7 +142,7 @@ static void test_a_read_that_waits_makes_room(void **state)
     (void) state;
     struct place place;
     struct world second;
-    place_open(&place);
+    place_open(&place, READS);
     world_join(&second, &place.world, 8, 0);
     sk_object *object = sk_map(place.kernel, place.world.port), *held = sk_map(place.kernel, second.port);
     put(held, 2, 99);
@@ -257,7 +173,7 @@ static void test_seats_and_the_long_way_share_the_limit(void **state)
 {
     (void) state;
     struct place place;
-    place_open(&place);
+    place_open(&place, READS);
     sk_object *object = sk_map(place.kernel, place.world.port);
     put(object, 15, 5);
     store_close_gate(&place.world, CALL_READ);
@@ -281,7 +197,7 @@ static void test_reads_are_counted(void **state)
 {
     (void) state;
     struct place place;
-    place_open(&place);
+    place_open(&place, READS);
     sk_object *object = sk_map(place.kernel, place.world.port);
     for (size_t page = 0; page < 16; page++)
         put(object, page, 5);

@@ -32,6 +32,9 @@ public func pager_get_statistics(_ pager: OpaquePointer!, _ statistics: UnsafeMu
     result.refused = pager.pointee.counters.refused.value()
     result.stale_unlocks = pager.pointee.counters.staleUnlocks.value()
     result.skipped_writes = pager.pointee.counters.skippedWrites.value()
+    result.page_ins &+= pager.pointee.lone.pageIns.value()
+    result.supplies &+= pager.pointee.lone.supplies.value()
+    result.unlocks &+= pager.pointee.lone.unlocks.value()
     pager.seats?.forEach {
         result.page_ins &+= $0.pointee.pageIns.value()
         result.supplies &+= $0.pointee.supplies.value()

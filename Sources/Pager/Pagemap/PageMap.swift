@@ -93,16 +93,16 @@ struct PageMap {
     func word(at page: UInt64) -> WordPointer? {
         let root = header.pointee.root.load(ordering: .acquiring)
         let height = Int(truncatingIfNeeded: root & MapLayout.heightMask)
-        if height > 1 { return search(page, root, height) }
-        if height == 0 {
-            if root == 0 || page >= widen(MapLayout.leafWords) { return nil }
-            return PageMap.words(root) + Int(truncatingIfNeeded: page)
+        if height == 1 {
+            // A node (so `root` is not 0) and leaves.
+            if !MapLayout.covers(1, page) { return nil }
+            let address = PageMap.children(root - 1)[Int(truncatingIfNeeded: page &>> widen(MapLayout.leafBits))].load(ordering: .acquiring)
+            if address == 0 { return nil }
+            return PageMap.words(address) + (Int(truncatingIfNeeded: page) & (MapLayout.leafWords - 1))
         }
-        if !MapLayout.covers(1, page) { return nil }
-        // Of most objects: a node (so `root` is not 0) and leaves.
-        let address = PageMap.children(root - 1)[Int(truncatingIfNeeded: page &>> widen(MapLayout.leafBits))].load(ordering: .acquiring)
-        if address == 0 { return nil }
-        return PageMap.words(address) + (Int(truncatingIfNeeded: page) & (MapLayout.leafWords - 1))
+        if height > 1 { return search(page, root, height) }
+        if root == 0 || page >= widen(MapLayout.leafWords) { return nil }
+        return PageMap.words(root) + Int(truncatingIfNeeded: page)
     }
 
     @inline(never)

@@ -35,6 +35,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     @inline(__always)
     func endAnswer(in seat: SeatPointer) {
         seat.pointee.answering.store(0, ordering: .sequentiallyConsistent)
+        noteAnswered()
+    }
+
+    /// An answer counts as sent. Whoever waits is counted in `rangeFlushes` before he looks.
+    @inline(__always)
+    func noteAnswered() {
         if pointee.rangeFlushes.load(ordering: .sequentiallyConsistent) != 0 { wakeWaiters() }
     }
 
@@ -45,8 +51,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         } else {
             pointee.oddAnswers.wrappingSubtract(1, ordering: .sequentiallyConsistent)
         }
-        // Whoever waits is counted there before he looks.
-        if pointee.rangeFlushes.load(ordering: .sequentiallyConsistent) != 0 { wakeWaiters() }
+        noteAnswered()
     }
 
     @inline(never)
@@ -59,7 +64,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func answers(_ phase: UInt32) -> UInt32 {
         let counted = phase == 0 ? pointee.evenAnswers.load(ordering: .sequentiallyConsistent)
             : pointee.oddAnswers.load(ordering: .sequentiallyConsistent)
-        return counted + (seats?.answers(phase) ?? 0)
+        let lone: UInt32 = pointee.lone.answering.load(ordering: .sequentiallyConsistent) == phase + 1 ? 1 : 0
+        return counted + lone + (seats?.answers(phase) ?? 0)
     }
 
     /// Waits until every answer that is being sent has been sent. false: one takes too long (its client keeps the sender, or the

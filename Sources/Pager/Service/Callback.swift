@@ -31,6 +31,8 @@ struct Callback {
     /// A direct write: how many had begun with it.
     var directNumber: UInt32 = 0
     let action: Action
+    /// The executor is held for it alone (Lone.swift).
+    var isLone = false
     var isListed = false
     /// The versions of `rest` are not begun and need not be done in this row.
     var mayLeaveRest = false
@@ -105,9 +107,9 @@ extension CallbackPointer {
 extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Runs the body, which calls the translator for these pages. The executor is held.
     @inline(__always)
-    func inCallback<Result>(_ action: Action, _ pages: ClosedRange<UInt64>, seat: SeatPointer? = nil,
+    func inCallback<Result>(_ action: Action, _ pages: ClosedRange<UInt64>, seat: SeatPointer? = nil, isLone: Bool = false,
                             _ body: (CallbackPointer) -> Result) -> Result {
-        var callback = Callback(pager: self, pages: pages, outer: Callback.current, seat: seat, action: action)
+        var callback = Callback(pager: self, pages: pages, outer: Callback.current, seat: seat, action: action, isLone: isLone)
         return withUnsafeMutablePointer(to: &callback) { callback in
             platform_set_callback(callback)
             let result = body(callback)
@@ -130,7 +132,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             callback.pointee.seat = nil
             leaveSeat(seat)
         } else {
-            pointee.executor.wrappingSubtract(Executor.unit(callback.pointee.action), ordering: .acquiringAndReleasing)
+            let unit = Executor.unit(callback.pointee.action)
+            if callback.pointee.isLone {
+                callback.pointee.isLone = false
+                moveToExecutor(unit)
+            }
+            pointee.executor.wrappingSubtract(unit, ordering: .acquiringAndReleasing)
         }
         if pointee.executor.load(ordering: .sequentiallyConsistent) & Executor.waiting == 0 { return }
         if let worker = Worker.current {

@@ -5,6 +5,8 @@
 //
 //   bits 0-15  reads that run (but for those that have a seat, Seats.swift)
 //   bit  16    another callback runs
+//   bit  17    with 16: a message of a lone client, which has the executor for itself alone (Lone.swift)
+//   bit  30    something was lent to that message
 //   bit  31    jobs wait, or callbacks that stood aside (changes under the lock only)
 //
 // A thread that may start needs no lock. Who may not, leaves a job; who ends takes the next job along. While jobs wait nobody

@@ -39,6 +39,8 @@ struct PagerObject: ~Copyable {
     let turnWaiters = Atomic<UInt32>(0)
 
     let executor = Atomic<UInt32>(0)
+    /// Of the message that has it for itself alone.
+    let lone = Lone()
     /// How many reads may run at once.
     let concurrentReads = Atomic<UInt32>(1)
     /// `Seats`, where that is more than one; 0: none.
@@ -96,6 +98,8 @@ struct LockedState {
     /// A record for the next version: most pages that come back need one for a moment.
     var spareVersion: JobPointer?
     var ledger = Ledger()
+    /// Clients of which a reference was taken for the message that has the executor for itself alone (Lone.swift), a bit each.
+    var lent: UInt8 = 0
     /// Somebody changes `answerPhase`.
     var isChangingPhase = false
     var attributeChange = AttributeChange()

@@ -87,6 +87,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                 if client.pointee.moves.asked != 0 { quick = client }
             }
         }
-        pointee.quickClient.store(UInt(bitPattern: quick), ordering: .sequentiallyConsistent)
+        let former = ClientPointer(bitPattern: pointee.quickClient.exchange(UInt(bitPattern: quick), ordering: .sequentiallyConsistent))
+        if let former, former != quick { lendLocked(former) }
     }
 }

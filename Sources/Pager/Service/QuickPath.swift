@@ -10,12 +10,18 @@ import Synchronization
 
 /// A lone client's page is read: the moves from `asked` on.
 struct LoneRead: ReadMoves {
+    let pager: PagerPointer
     let client: ClientPointer
     let slot: WordPointer
     let asked: UInt32
-    let notify: Bool
+    /// Evictions are told.
+    @inline(__always) var precious: boolean_t { pager.pointee.notify ? 1 : 0 }
 
     @inline(__always) var hadHolders: Bool { false }
+    @inline(__always) var unit: UInt32 { Executor.loneUnit }
+    @inline(__always) func read(_ pager: PagerPointer, _ offset: vm_offset_t) {
+        pager.read(LoneHold(pager: pager), self, offset)
+    }
 
     @inline(__always)
     func decide(_ hold: some ReadHold) -> ReadAnswer? {
@@ -25,7 +31,7 @@ struct LoneRead: ReadMoves {
             hold.letGo(client)
             return nil
         }
-        return ReadAnswer(client: client, isKnown: true, lock: 0, precious: notify ? 1 : 0, holders: true)
+        return ReadAnswer(client: client, isKnown: true, lock: 0, precious: precious, holders: true)
     }
 
     @inline(__always)
@@ -54,7 +60,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// false: nothing was done.
     @inline(__always)
     func requestQuickly(_ control: mach_port_t, _ offset: vm_offset_t, _ length: vm_size_t) -> Bool {
-        guard let (client, slot, page) = quick(control, offset, length) else { return false }
+        guard let (client, slot, _) = quick(control, offset, length) else { return false }
         let word = slot.pointee.load(ordering: .relaxed)
         // Resting, or untouched, which means the same.
         if word > Word.resting.raw { return false }
@@ -62,30 +68,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if !slot.pointee.compareExchange(expected: word, desired: asked, ordering: .acquiringAndReleasing).exchanged { return false }
         _ = mach_port_deallocate(mach_task_self(), control)
 
-        beginRead(LoneRead(client: client, slot: slot, asked: asked, notify: pointee.notify), page, offset)
-        if client.pointee.attached.load(ordering: .sequentiallyConsistent) == 0 { forget(client, page) }
+        beginRead(LoneRead(pager: self, client: client, slot: slot, asked: asked), offset)
+        if client.pointee.attached.load(ordering: .sequentiallyConsistent) == 0 { forget(client, offset) }
         return true
     }
 
     @inline(never)
-    private func forget(_ client: ClientPointer, _ page: UInt64) { forgetIfGone(client.pointee.number, page) }
-
-    /// The answer is sent: the page is idle, or somebody waits. The executor is held for `held`.
-    @inline(__always)
-    private func answered(_ slot: WordPointer, _ page: UInt64, _ before: UInt32, _ after: UInt32, _ held: Action, _ phase: UInt32) {
-        if slot.pointee.compareExchange(expected: before, desired: after, ordering: .acquiringAndReleasing).exchanged {
-            endAnswers(phase)
-        } else {
-            answeredOtherwise(page, held, phase)
-        }
-    }
-
-    @inline(never)
-    private func answeredOtherwise(_ page: UInt64, _ held: Action, _ phase: UInt32) {
-        let outcome = transition(page, .sent, context(hadHolders: true))
-        endAnswers(phase)
-        follow(held, advance(page, outcome, 0))
-    }
+    private func forget(_ client: ClientPointer, _ offset: vm_offset_t) { forgetIfGone(client.pointee.number, page(offset)) }
 
     // data_unlock.
 
@@ -99,9 +88,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         _ = mach_port_deallocate(mach_task_self(), control)
 
         let worker = Worker.current
-        if claimQuickly(worker, Executor.other) {
+        if claimLone(worker) {
             worker?.passTurn()
-            permitQuickly(client, slot, page, offset, unlocking)
+            permitQuickly(LoneHold(pager: self), client, slot, page, offset, unlocking)
         } else {
             unlockLater(page)
         }
@@ -109,23 +98,32 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     @inline(__always)
-    private func permitQuickly(_ client: ClientPointer, _ slot: WordPointer, _ page: UInt64, _ offset: vm_offset_t, _ unlocking: UInt32) {
-        let code = inCallback(.unlock, page...page) { _ in pager_unlock_page(pointee.user, offset) }
-        if code != 0 || !client.acquire() { return unlockOtherwise(page, code) }
+    private func permitQuickly(_ hold: LoneHold, _ client: ClientPointer, _ slot: WordPointer, _ page: UInt64, _ offset: vm_offset_t,
+                               _ unlocking: UInt32) {
+        var isKept = false
+        let code = inCallback(.unlock, page...page, isLone: true) { callback in
+            let code = pager_unlock_page(pointee.user, offset)
+            isKept = hold.isKept(callback)
+            return code
+        }
+        if !isKept { return unlockOtherwise(page, code) }
         let permitting = client.pointee.moves.permitting
         // The client is held, and the page still names it.
-        if !slot.pointee.compareExchange(expected: unlocking, desired: permitting, ordering: .acquiringAndReleasing).exchanged {
-            release(client)
-            return unlockOtherwise(page, code)
+        if code != 0 || !hold.hold(client)
+            || !slot.pointee.compareExchange(expected: unlocking, desired: permitting, ordering: .acquiringAndReleasing).exchanged {
+            return unlockOtherwise(hold, page, code)
         }
-        pointee.counters.unlocks.increment()
-        let phase = beginAnswers()
+        pointee.lone.unlocks.countAlone()
+        let phase = hold.beginAnswer()
         let result = pager_control_memory_object_lock_request(
             control(client), offset, vm_size_t(truncatingIfNeeded: pointee.pageBytes), MEMORY_OBJECT_RETURN_NONE, 0, VM_PROT_NONE, 0)
         if result != 0 { permitAgain(client, page, result) }
-        release(client)
-        answered(slot, page, permitting, client.pointee.moves.given, .unlock, phase)
-        if !finishQuickly(Executor.other) { workOn() }
+        if slot.pointee.compareExchange(expected: permitting, desired: client.pointee.moves.given, ordering: .acquiringAndReleasing).exchanged {
+            hold.endAnswer(phase)
+            hold.finish()
+        } else {
+            permittedOtherwise(hold, page, phase)
+        }
     }
 
     @inline(never)
@@ -135,6 +133,23 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         runJobs()
     }
 
+    /// The answer is sent, and somebody waits.
+    @inline(never)
+    private func permittedOtherwise(_ hold: LoneHold, _ page: UInt64, _ phase: UInt32) {
+        let outcome = transition(page, .sent, context(hadHolders: true))
+        hold.endAnswer(phase)
+        moveToExecutor(Executor.other)
+        follow(.unlock, advance(page, outcome, 0))
+        if !finishQuickly(Executor.other) { workOn() }
+    }
+
+    @inline(never)
+    private func unlockOtherwise(_ hold: LoneHold, _ page: UInt64, _ code: Int32) {
+        moveToExecutor(Executor.other)
+        unlockOtherwise(page, code)
+    }
+
+    /// The executor is held as for any other callback.
     @inline(never)
     private func unlockOtherwise(_ page: UInt64, _ code: Int32) {
         let outcome = transition(page, .unlockDone(code: code), context(hadHolders: true))

@@ -15,6 +15,11 @@ struct SharedRead: ReadMoves {
     let page: UInt64
     let hadHolders: Bool
 
+    @inline(__always) var unit: UInt32 { Executor.unit(.read) }
+    @inline(__always) func read(_ pager: PagerPointer, _ offset: vm_offset_t) {
+        pager.read(ExecutorHold(pager: pager), self, offset)
+    }
+
     @inline(__always)
     func decide(_ hold: some ReadHold) -> ReadAnswer? {
         guard let (effects, client, isKnown) = pager.decideSupply(slot, page, pager.context(hadHolders: hadHolders)) else { return nil }
@@ -58,7 +63,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         // (A lone client has its own short way.)
         guard !context.sole, let slot = pointee.map.word(at: page),
               let effects = move(slot, event, context, { $0.action == .read }) else { return false }
-        beginRead(SharedRead(pager: self, slot: slot, page: page, hadHolders: effects.holders), page, offset)
+        beginRead(SharedRead(pager: self, slot: slot, page: page, hadHolders: effects.holders), offset)
         forgetIfGone(client.pointee.number, page)
         return true
     }

@@ -18,6 +18,10 @@ import Synchronization
 protocol ReadHold {
     /// nil: it is the executor.
     var seat: SeatPointer? { get }
+    static var isLone: Bool { get }
+    /// The callback has returned: it did not give up what it ran under. (In a callback that waits a seat, and what the executor stands for, is
+    /// given up; it holds the executor then.)
+    func isKept(_ callback: CallbackPointer) -> Bool
     func hold(_ client: ClientPointer) -> Bool
     func letGo(_ client: ClientPointer)
     /// Returns the phase, for `endAnswer`.
@@ -46,6 +50,9 @@ struct ReadAnswer {
 protocol ReadMoves {
     /// Of the callback.
     var hadHolders: Bool { get }
+    /// What the executor is claimed for, where reads run one at a time; and the read under it.
+    var unit: UInt32 { get }
+    func read(_ pager: PagerPointer, _ offset: vm_offset_t)
     /// The page was read, and there are data: whom they go to. It is held, if it is known, until `letGo`. nil: nothing was done.
     func decide(_ hold: some ReadHold) -> ReadAnswer?
     func letGo(_ client: ClientPointer, _ hold: some ReadHold)
@@ -57,6 +64,8 @@ struct ExecutorHold: ReadHold {
     let pager: PagerPointer
 
     @inline(__always) var seat: SeatPointer? { nil }
+    @inline(__always) static var isLone: Bool { false }
+    @inline(__always) func isKept(_ callback: CallbackPointer) -> Bool { true }
     @inline(__always) func hold(_ client: ClientPointer) -> Bool { client.acquire() }
     @inline(__always) func letGo(_ client: ClientPointer) { pager.release(client) }
     @inline(__always) func beginAnswer() -> UInt32 { pager.beginAnswers() }
@@ -72,6 +81,8 @@ struct SeatHold: ReadHold {
     let taken: SeatPointer
 
     @inline(__always) var seat: SeatPointer? { taken }
+    @inline(__always) static var isLone: Bool { false }
+    @inline(__always) func isKept(_ callback: CallbackPointer) -> Bool { callback.pointee.seat != nil }
     @inline(__always) func hold(_ client: ClientPointer) -> Bool { pager.hold(client, in: taken) }
     // (The seat keeps it.)
     @inline(__always) func letGo(_ client: ClientPointer) {}
@@ -108,72 +119,68 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if let job = takeJob() { work(job) }
     }
 
+    // (Offsets in place of pages: so a page number need not be kept across the calls.)
+
     /// The page's word says that it is being read: reads it, now or when its turn comes. The turn is passed on.
     @inline(__always)
-    func beginRead<Moves: ReadMoves>(_ moves: Moves, _ page: UInt64, _ offset: vm_offset_t) {
+    func beginRead<Moves: ReadMoves>(_ moves: Moves, _ offset: vm_offset_t) {
         let worker = Worker.current
         if pointee.seats.load(ordering: .relaxed) != 0 {
-            beginSeated(worker, moves, page, offset)
-        } else if claimQuickly(worker, Executor.unit(.read)) {
+            beginSeated(worker, moves, offset)
+        } else if claimQuickly(worker, moves.unit) {
             worker?.passTurn()
-            read(ExecutorHold(pager: self), moves, page, offset)
+            moves.read(self, offset)
         } else {
-            readLater(page, moves.hadHolders)
+            readLater(offset, moves.hadHolders)
         }
     }
 
     /// Reads may run beside each other.
     @inline(never)
-    private func beginSeated<Moves: ReadMoves>(_ worker: UnsafeMutablePointer<Worker>?, _ moves: Moves, _ page: UInt64,
-                                               _ offset: vm_offset_t) {
-        if let worker, !worker.leaveReceivers() { return readLater(page, moves.hadHolders) }
+    private func beginSeated<Moves: ReadMoves>(_ worker: UnsafeMutablePointer<Worker>?, _ moves: Moves, _ offset: vm_offset_t) {
+        if let worker, !worker.leaveReceivers() { return readLater(offset, moves.hadHolders) }
         if let seat = seats.flatMap({ takeSeat($0) }) {
             worker?.passTurn()
-            read(SeatHold(pager: self, taken: seat), moves, page, offset)
+            read(SeatHold(pager: self, taken: seat), moves, offset)
         } else if tryStart(.read) {
             worker?.passTurn()
-            read(ExecutorHold(pager: self), moves, page, offset)
+            read(ExecutorHold(pager: self), moves, offset)
         } else {
-            readLater(page, moves.hadHolders)
+            readLater(offset, moves.hadHolders)
         }
     }
 
     /// It is not this read's turn.
     @inline(never)
-    private func readLater(_ page: UInt64, _ hadHolders: Bool) {
-        followLater(page, NextCall(action: .read, page: page, hadHolders: hadHolders))
+    private func readLater(_ offset: vm_offset_t, _ hadHolders: Bool) {
+        followLater(page(offset), NextCall(action: .read, page: page(offset), hadHolders: hadHolders))
         takenIn()
         runJobs()
     }
 
     @inline(__always)
-    private func read<Hold: ReadHold, Moves: ReadMoves>(_ hold: Hold, _ moves: Moves, _ page: UInt64, _ offset: vm_offset_t) {
+    func read<Hold: ReadHold, Moves: ReadMoves>(_ hold: Hold, _ moves: Moves, _ offset: vm_offset_t) {
         var buffer: vm_address_t = 0
         var writeLock: Int32 = 0
-        var isSeated = false
-        let code = inCallback(.read, page...page, seat: hold.seat) { callback in
+        var isKept = false
+        let page = page(offset)
+        let code = inCallback(.read, page...page, seat: hold.seat, isLone: Hold.isLone) { callback in
             let code = pager_read_page(pointee.user, offset, &buffer, &writeLock)
-            if hold.seat != nil { isSeated = callback.pointee.seat != nil }
+            isKept = hold.isKept(callback)
             return code
         }
-        if hold.seat != nil && !isSeated {
-            // In a callback that waits the seat is given up.
-            return readOtherwise(ExecutorHold(pager: self), page, moves.hadHolders, code, writeLock, buffer)
-        }
-        if code | writeLock != 0 || buffer == 0 || widen(buffer) & (pointee.pageBytes &- 1) != 0 {
-            return readOtherwise(hold, page, moves.hadHolders, code, writeLock, buffer)
-        }
-        guard let answer = moves.decide(hold) else {
-            return readOtherwise(hold, page, moves.hadHolders, code, writeLock, buffer)
+        if !isKept { return readOtherwise(ExecutorHold(pager: self), offset, moves.hadHolders, code, writeLock, buffer) }
+        guard code | writeLock == 0, buffer != 0, widen(buffer) & (pointee.pageBytes &- 1) == 0, let answer = moves.decide(hold) else {
+            return readOtherwise(hold, offset, moves.hadHolders, code, writeLock, buffer)
         }
         hold.countPageIn()
         let phase = hold.beginAnswer()
-        if pointee.rangeFlushes.load(ordering: .sequentiallyConsistent) != 0 { noteGiven(answer.client.pointee.number, page) }
+        if pointee.rangeFlushes.load(ordering: .sequentiallyConsistent) != 0 { noteGiven(answer, offset) }
         if answer.isKnown {
             let result = pager_control_memory_object_data_supply(
                 control(answer.client), offset, buffer, mach_msg_type_number_t(truncatingIfNeeded: pointee.pageBytes), 1, answer.lock,
                 answer.precious, 0)
-            if result == 0 { hold.countSupply() } else { supplyAgain(answer, page, buffer, result) }
+            if result == 0 { hold.countSupply() } else { supplyAgain(answer, offset, buffer, result) }
             moves.letGo(answer.client, hold)
         } else {
             freePages(buffer, 1)
@@ -182,34 +189,37 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             hold.endAnswer(phase)
             hold.finish()
         } else {
-            sentOtherwise(hold, page, answer.holders, phase)
+            sentOtherwise(hold, offset, answer.holders, phase)
         }
     }
 
     /// The read failed, or somebody else is concerned.
     @inline(never)
-    private func readOtherwise<Hold: ReadHold>(_ hold: Hold, _ page: UInt64, _ hadHolders: Bool, _ code: Int32, _ writeLock: Int32,
+    private func readOtherwise<Hold: ReadHold>(_ hold: Hold, _ offset: vm_offset_t, _ hadHolders: Bool, _ code: Int32, _ writeLock: Int32,
                                                _ buffer: vm_address_t) {
         hold.moveToExecutor()
-        follow(.read, afterRead(NextCall(action: .read, page: page, hadHolders: hadHolders), code, writeLock, buffer))
+        follow(.read, afterRead(NextCall(action: .read, page: page(offset), hadHolders: hadHolders), code, writeLock, buffer))
         ExecutorHold(pager: self).finish()
     }
 
     /// The answer is sent, and somebody waits.
     @inline(never)
-    private func sentOtherwise<Hold: ReadHold>(_ hold: Hold, _ page: UInt64, _ holders: Bool, _ phase: UInt32) {
-        let outcome = transition(page, .sent, context(hadHolders: holders))
+    private func sentOtherwise<Hold: ReadHold>(_ hold: Hold, _ offset: vm_offset_t, _ holders: Bool, _ phase: UInt32) {
+        let outcome = transition(page(offset), .sent, context(hadHolders: holders))
         hold.endAnswer(phase)
         hold.moveToExecutor()
-        follow(.read, advance(page, outcome, 0))
+        follow(.read, advance(page(offset), outcome, 0))
         ExecutorHold(pager: self).finish()
     }
 
     @inline(never)
-    private func supplyAgain(_ answer: ReadAnswer, _ page: UInt64, _ data: vm_address_t, _ result: kern_return_t) {
+    private func noteGiven(_ answer: ReadAnswer, _ offset: vm_offset_t) { noteGiven(answer.client.pointee.number, page(offset)) }
+
+    @inline(never)
+    private func supplyAgain(_ answer: ReadAnswer, _ offset: vm_offset_t, _ data: vm_address_t, _ result: kern_return_t) {
         let size = mach_msg_type_number_t(truncatingIfNeeded: pointee.pageBytes)
-        let delivery = sendAgain(answer.client, page, result) {
-            pager_control_memory_object_data_supply($0, offset(page), data, size, 1, answer.lock, answer.precious, 0)
+        let delivery = sendAgain(answer.client, page(offset), result) {
+            pager_control_memory_object_data_supply($0, offset, data, size, 1, answer.lock, answer.precious, 0)
         }
         if delivery == .sent { pointee.counters.supplies.increment() }
         if delivery == .refused { freePages(data, 1) }
