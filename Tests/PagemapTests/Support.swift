@@ -139,7 +139,7 @@ struct ModelState: InspectableState {
         let others = accessOf.keys.filter { $0 != client }
         for other in others {
             if accessOf[other] == .read { accessOf[other] = .revoking }
-            queue.removeAll { $0.client == other }
+            queue.removeAll { $0.client == other && $0.write }
         }
     }
 
@@ -147,7 +147,7 @@ struct ModelState: InspectableState {
     var queueCount: Int { queue.count }
     var head: Waiter { queue[0] }
     func waiter(at index: Int) -> Waiter { queue[index] }
-    var leadingReaders: Int { queue.prefix { !$0.write }.count }
+    var leadingReaders: Int { queue.prefix { !$0.write && access(of: $0.client) == .none }.count }
 
     mutating func enqueue(_ waiter: Waiter) {
         if let index = queue.firstIndex(where: { $0.client == waiter.client }) {
@@ -158,6 +158,7 @@ struct ModelState: InspectableState {
     }
 
     mutating func removeWaiter(_ client: ClientNumber) { queue.removeAll { $0.client == client } }
+    mutating func removeUnlock(of client: ClientNumber) { queue.removeAll { $0.client == client && $0.write } }
     mutating func removeFirst(_ count: Int) { queue.removeFirst(count) }
 
     mutating func grantFirst(_ count: Int, _ access: Access) {
@@ -170,13 +171,13 @@ struct ModelState: InspectableState {
 enum Operation: Equatable {
     case activity(Activity), held(Bool), invalid(Bool), writeLocked(Bool), error(Int32)
     case pending(Int32, ClientNumber), access(Access, ClientNumber), revokeAll(ClientNumber)
-    case enqueue(Waiter), removeWaiter(ClientNumber), removeFirst(Int), grantFirst(Int, Access)
+    case enqueue(Waiter), removeWaiter(ClientNumber), removeUnlock(ClientNumber), removeFirst(Int), grantFirst(Int, Access)
 
     /// `wild`: also errors that no word can say, and pending errors.
     static func random(_ random: inout SeededRandom, clients: Int, queueCount: Int, wild: Bool) -> Operation {
         let client = ClientNumber(random.below(clients))
         let anyone = random.chance(8) ? noClient : client
-        switch random.below(16) {
+        switch random.below(17) {
         case 0: return .activity(allActivities[random.below(8)])
         case 1: return .held(random.chance(2))
         case 2: return .invalid(random.chance(2))
@@ -189,7 +190,8 @@ enum Operation: Equatable {
         case 9: return .revokeAll(anyone)
         case 10, 11, 12: return .enqueue(Waiter(client: client, write: random.chance(2)))
         case 13: return .removeWaiter(anyone)
-        case 14: return .removeFirst(random.below(queueCount + 1))
+        case 14: return .removeUnlock(anyone)
+        case 15: return .removeFirst(random.below(queueCount + 1))
         default: return .grantFirst(random.below(queueCount + 1), allAccess[random.below(4)])
         }
     }
@@ -206,6 +208,7 @@ enum Operation: Equatable {
         case .revokeAll(let client): s.revokeAll(except: client)
         case .enqueue(let waiter): s.enqueue(waiter)
         case .removeWaiter(let client): s.removeWaiter(client)
+        case .removeUnlock(let client): s.removeUnlock(of: client)
         case .removeFirst(let count): s.removeFirst(count)
         case .grantFirst(let count, let access): s.grantFirst(count, access)
         }

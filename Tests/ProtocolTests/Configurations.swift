@@ -21,11 +21,15 @@ extension Configuration {
         + both("3 clients, deaths", deaths(3), (591010, 3955694), (913763, 6537423))
         + both("3 clients, a user's call", calls(3, 1), (1245227, 6829495), (3652015, 21681310))
         + both("2 clients, a user's call to each", calls(2, 2), (248447, 1253703), (550721, 2782753))
+        + both("2 clients, deaths and failures, pages are offered", offers(deathsAndFailures(2)), (1194678, 6481310),
+               (908059, 5023008))
+        + both("1 client, everything, pages are offered", offers(everything(1)), (83262, 371045), (100303, 414253))
         + both("1 client, everything", everything(1), (27238, 134416), (27672, 134622))
 
     /// With PROTOCOL_TESTS_DEEP=1 as well: six minutes and 6 GB more.
     static let deep: [Configuration] = both("3 clients, deaths and a user's call", deathsAndCalls(3), (13045603, 93774006),
                                             (37246898, 282073141))
+        + both("2 clients, deaths and a user's call, pages are offered", offers(deathsAndCalls(2)), (1911687, 10437011), (3735241, 20609723))
 
     private static func both(_ name: String, _ bounds: Bounds, _ plain: (Int, Int), _ notices: (Int, Int)) -> [Configuration] {
         var notifying = bounds
@@ -65,6 +69,19 @@ extension Configuration {
     private static func calls(_ clients: Int, _ calls: Int) -> Bounds {
         var bounds = Bounds(clients: clients)
         bounds.userCalls = calls
+        return bounds
+    }
+
+    private static func deathsAndFailures(_ clients: Int) -> Bounds {
+        var bounds = failures(clients)
+        bounds.deaths = true
+        return bounds
+    }
+
+    /// Also `pager_offer_page`, at any moment at which it is heeded.
+    private static func offers(_ other: Bounds) -> Bounds {
+        var bounds = other
+        bounds.offers = true
         return bounds
     }
 

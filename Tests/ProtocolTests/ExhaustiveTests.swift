@@ -88,6 +88,6 @@ final class ExhaustiveTests: XCTestCase {
         XCTAssertEqual(fates, [.used, .store, .discard])
         XCTAssertEqual(held, [.unchanged, .drop, .keep])
         XCTAssertEqual(kinds, ["request", "unlock", "returned", "lockCompleted", "released", "clientGone", "readDone", "writeDone",
-                               "unlockDone", "sent", "notified", "writtenBack"])
+                               "unlockDone", "sent", "notified", "writtenBack", "offered"])
     }
 }

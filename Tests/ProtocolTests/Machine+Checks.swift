@@ -72,6 +72,14 @@ extension Machine {
         if world.owner.work == .write && world.writeBack.isWriting { object("write: two at once") }
     }
 
+    /// The service offers a page only to a client that is alone; the rest the rules say. (A refused offer is no step.)
+    func mayOffer(_ world: World, _ client: Int) -> Bool {
+        if world.registered != 1 || world.owner.work != .none { return false }
+        var state = state(world)
+        let effects = PageProtocol.step(&state, .offered(ClientNumber(client), write: true, writeLock: false), Context(sole: true))
+        return effects.refusal == .none
+    }
+
     /// No quiet step is left.
     func judgeRest(_ world: World) {
         let state = state(world)

@@ -34,6 +34,7 @@ final class Machine {
     /// `data`: the version that came with the event.
     func apply(_ world: inout World, _ event: Event, direct: Bool = false, hadHolders: Bool = false, data: UInt8 = 0) {
         var context = Context(sole: world.registered == 1, notify: bounds.notify, direct: direct, hadHolders: hadHolders)
+        // (As if pages had been offered before: of another page nothing more is known.)
         if case .request = event { context.isOffered = bounds.offers }
         let answer = table.step(world.page, event, context)
         if answer.problem != 0 { object(table.problems[answer.problem]) }
@@ -153,7 +154,7 @@ final class Machine {
         case .supply:
             fault = world.kernels[client].supply(version: owner.version, write: owner.write, precious: owner.precious,
                                                  unasked: bounds.offers)
-        case .error: fault = world.kernels[client].fail()
+        case .error: fault = world.kernels[client].fail(unasked: bounds.offers)
         case .grant: world.kernels[client].permitWriting()
         default: break
         }

@@ -56,14 +56,14 @@ struct ModelState: PageState, Hashable {
 
     mutating func revokeAll(except client: ClientNumber) {
         let accesses = accesses
-        waiters.removeAll { $0.client != client && accesses[$0.client] != nil }
+        waiters.removeAll { $0.client != client && $0.write && accesses[$0.client] != nil }
         for (other, access) in accesses where other != client && access == .read { setAccess(.revoking, of: other) }
     }
 
     var isQueueEmpty: Bool { waiters.isEmpty }
     var queueCount: Int { waiters.count }
     var head: Waiter { queue[0] }
-    var leadingReaders: Int { waiters.prefix { !$0.write }.count }
+    var leadingReaders: Int { waiters.prefix { !$0.write && accesses[$0.client] == nil }.count }
 
     mutating func enqueue(_ waiter: Waiter) {
         if let index = waiters.firstIndex(where: { $0.client == waiter.client }) {
@@ -74,6 +74,8 @@ struct ModelState: PageState, Hashable {
     }
 
     mutating func removeWaiter(_ client: ClientNumber) { waiters.removeAll { $0.client == client } }
+
+    mutating func removeUnlock(of client: ClientNumber) { waiters.removeAll { $0.client == client && $0.write } }
 
     mutating func removeFirst(_ count: Int) { waiters.removeFirst(count) }
 

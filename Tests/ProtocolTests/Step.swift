@@ -36,7 +36,7 @@ enum Step: Equatable {
     case drop(Int)
     case pageOut(Int)
     case call(UserCall, Int)
-    case offer(Int, write: Bool, lock: Bool)
+    case offer(Int, lock: Bool)
     case die(Int, heard: Bool)
     // Quiet.
     case deliver(Int, direct: Bool)
@@ -92,7 +92,7 @@ extension Machine {
         case .dying: return
         case .away:
             // A client's number is free when nothing is being sent to it any more.
-            if bounds.deaths && world.owner.recipients >> client & 1 == 0 { take(.attach(client)) }
+            if bounds.deaths && !world.owner.isOffer && world.owner.recipients >> client & 1 == 0 { take(.attach(client)) }
             return
         case .attached: break
         }
@@ -109,8 +109,10 @@ extension Machine {
                 if kernel.dirty || kernel.precious { take(.pageOut(client)) } else { take(.drop(client)) }
             }
         }
-        if bounds.offers {
-            for flags in 0..<4 { take(.offer(client, write: flags & 1 != 0, lock: flags & 2 != 0)) }
+        if bounds.offers && mayOffer(world, client) {
+            // (`Offers.swift`: for writing unless there is a write lock.)
+            take(.offer(client, lock: false))
+            if bounds.writeLocks { take(.offer(client, lock: true)) }
         }
         if bounds.deaths {
             take(.die(client, heard: true))
@@ -128,9 +130,10 @@ extension Machine {
     private func quietSteps(_ world: World, _ take: (Step) -> Void) {
         for client in 0..<bounds.clients {
             let kernel = world.kernels[client]
-            if kernel.channel != 0 || kernel.life == .dying {
+            let message = Message(raw: UInt8(truncatingIfNeeded: kernel.channel))
+            let isExcluded = world.owner.isOffer && kernel.channel != 0 && message.kind == .request
+            if (kernel.channel != 0 || kernel.life == .dying) && !isExcluded {
                 take(.deliver(client, direct: false))
-                let message = Message(raw: UInt8(truncatingIfNeeded: kernel.channel))
                 if bounds.direct && kernel.channel != 0 && message.kind == .returned && mayWriteDirectly(world) {
                     take(.deliver(client, direct: true))
                 }
@@ -174,8 +177,9 @@ extension Machine {
         case .call(let call, let client):
             mayLose = call == .flush
             world.kernels[client].obey(call)
-        case .offer(let client, let write, let lock):
-            apply(&world, .offered(ClientNumber(client), write: write, writeLock: lock), data: world.disk)
+        case .offer(let client, let lock):
+            apply(&world, .offered(ClientNumber(client), write: !lock, writeLock: lock), data: world.disk)
+            world.owner.isOffer = true
         case .die(let client, let heard):
             mayLose = true
             world.kernels[client].die(heard: heard)

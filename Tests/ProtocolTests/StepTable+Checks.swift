@@ -99,7 +99,10 @@ extension StepTable {
             for client in recipients where after.access(of: client) != access {
                 return "answer: client \(client) gets \(access) but is recorded with \(after.access(of: client))"
             }
-            if effects.count > 0 && !queue[0].write && effects.count != queue.prefix(while: { !$0.write }).count {
+            // (Not those that may have the page, where pages are offered.)
+            let next = queue.dropFirst(effects.count).first { !$0.write && after.access(of: $0.client) == .none }
+            if effects.count > 0 && !queue[0].write && (queue.prefix(effects.count).contains { $0.write }
+                || next != nil && next == queue.dropFirst(effects.count).first) {
                 return "queue: readers at the head are not served together"
             }
             if effects.count > 1 && queue[0].write {

@@ -95,7 +95,7 @@ final class StepTable {
             answer.page = number(of: after)
             answer.effects = effects
             for client in StepTable.recipients(before, effects) { answer.recipients |= 1 << client }
-            problem = StepTable.judgeAnswer(before, event, context, effects, after, StepTable.queueAsServed(before, event))
+            problem = StepTable.judgeAnswer(before, event, context, effects, after, StepTable.queueAsServed(before, event, context))
         }
         if let problem {
             problems.append(problem)
@@ -117,10 +117,16 @@ final class StepTable {
 
     /// The queue as it ought to be served: without a client that is gone, with the one that asks. (An unlock that crossed a
     /// flush is answered by it, and one by a client without the page is refused.)
-    static func queueAsServed(_ before: ModelState, _ event: Event) -> [Waiter] {
+    static func queueAsServed(_ before: ModelState, _ event: Event, _ context: Context = Context()) -> [Waiter] {
         var state = before
         switch event {
-        case .request(let client, let write): state.enqueue(Waiter(client: client, write: write))
+        case .request(let client, let write):
+            // Where pages are offered, a client that may have what it asks for waits anew, as a reader, while the page is busy.
+            let access = before.access(of: client)
+            let mayHave = context.isOffered && before.activity != .idle
+                && (access == .read || access == .write && before.activity != .flushing && before.activity != .pagingIn)
+            if mayHave { state.removeWaiter(client) }
+            state.enqueue(Waiter(client: client, write: write && !mayHave))
         case .unlock(let client):
             let access = before.access(of: client)
             if access == .read || (access == .write && before.activity != .flushing) {

@@ -51,9 +51,9 @@ extension Kernel {
         return nil
     }
 
-    mutating func fail() -> String? {
+    mutating func fail(unasked: Bool) -> String? {
         if life != .attached { return nil }
-        if !waits { return "answer: an error that nobody asked for" }
+        if !waits { return unasked ? nil : "answer: an error that nobody asked for" }
         forgetPage()
         return nil
     }

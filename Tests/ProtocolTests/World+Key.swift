@@ -73,6 +73,7 @@ extension World {
         packer.put(owner.unsent, 3)
         packer.put(owner.write)
         packer.put(owner.precious)
+        packer.put(owner.isOffer)
         packer.put(owner.version, 3)
         packer.put(writeBack.newest.rawValue, 3)
         packer.put(writeBack.version, 3)
@@ -100,6 +101,7 @@ extension World {
         owner.unsent = fields.take(3)
         owner.write = fields.take()
         owner.precious = fields.take()
+        owner.isOffer = fields.take()
         owner.version = fields.take(3)
         writeBack.newest = .init(rawValue: fields.take(3))!
         writeBack.version = fields.take(3)

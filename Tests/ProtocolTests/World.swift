@@ -99,6 +99,8 @@ struct Owner {
     /// Answers: to whom, and to whom not yet sent (a bit for each client).
     var recipients: UInt8 = 0, unsent: UInt8 = 0
     var write = false, precious = false
+    /// An offer is being sent: no request and no client is taken in meanwhile.
+    var isOffer = false
     /// Of the data that is written or supplied.
     var version: UInt8 = 0
 

@@ -156,7 +156,8 @@ void model_touched(unsigned page, const void *bytes, int cell, uint32_t value, c
     }
     bool decides = model->current.count > 1;
     set(&model->current, content);
-    if (cell < 0 && decides) {
+    /* (What the pager was never given, the kernel having written it itself, is no fallback.) */
+    if (cell < 0 && decides && contains(&model->fallback, content)) {
         set(&model->fallback, content);
         add(&model->fallback, model->stored);
     }

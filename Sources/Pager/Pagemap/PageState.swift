@@ -52,8 +52,9 @@ enum Activity: UInt8 {
 /// One entry of the waiting queue.
 struct Waiter: Equatable {
     var client: ClientNumber
-    /// Access for writing is wanted. A waiter that has `.read` already waits for an unlock
-    /// (answered by a lock change); any other waits for data.
+    /// Access for writing is wanted. A writer that has `.read` already waits for an unlock
+    /// (answered by a lock change); any other waits for data. (A reader that has access, too: it asked for what it may have, where pages are
+    /// offered.)
     var write: Bool
 }
 
@@ -88,7 +89,7 @@ protocol PageState {
     /// Some client is `.revoking` or has `.write`: what a flush waits for.
     var hasOutstanding: Bool { get }
     /// Every client other than this one: `.read` becomes `.revoking` (`.write` stays), and leaves the
-    /// queue if it has access: the flush answers its unlock.
+    /// queue if it has access and wants to write: the flush answers its unlock.
     mutating func revokeAll(except client: ClientNumber)
 
     // Waiting queue, in order of arrival.
@@ -96,11 +97,13 @@ protocol PageState {
     var queueCount: Int { get }
     /// The first waiter. The queue must not be empty.
     var head: Waiter { get }
-    /// How many waiters at the head want to read only.
+    /// How many waiters at the head want to read only, and have nothing of the page.
     var leadingReaders: Int { get }
     /// Append a waiter; where the client waits already, its entry stays and takes the greater wish.
     mutating func enqueue(_ waiter: Waiter)
     mutating func removeWaiter(_ client: ClientNumber)
+    /// The client leaves the queue if it wants to write.
+    mutating func removeUnlock(of client: ClientNumber)
     mutating func removeFirst(_ count: Int)
     /// The first `count` waiters leave the queue and get this access.
     mutating func grantFirst(_ count: Int, _ access: Access)

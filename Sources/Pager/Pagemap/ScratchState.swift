@@ -200,7 +200,7 @@ extension ScratchState: PageState {
         var kept = 0
         for index in 0..<Int(summary.queueCount) {
             let waiting = queue[index].client
-            if waiting == client || content.access(of: waiting) == .none {
+            if waiting == client || !queue[index].waiter.write || content.access(of: waiting) == .none {
                 queue[kept] = queue[index]
                 kept += 1
             }
@@ -219,7 +219,7 @@ extension ScratchState: PageState {
     var leadingReaders: Int {
         let queue = storage.pointee.queue
         var count = 0
-        while count < queueCount && !queue[count].waiter.write { count += 1 }
+        while count < queueCount && !queue[count].waiter.write && access(of: queue[count].client) == .none { count += 1 }
         return count
     }
 
@@ -237,6 +237,12 @@ extension ScratchState: PageState {
 
     mutating func removeWaiter(_ client: ClientNumber) {
         if let index = content.queuePosition(client) {
+            summary.queueCount = closeGap(storage.pointee.queue, index, queueCount)
+        }
+    }
+
+    mutating func removeUnlock(of client: ClientNumber) {
+        if let index = content.queuePosition(client), storage.pointee.queue[index].waiter.write {
             summary.queueCount = closeGap(storage.pointee.queue, index, queueCount)
         }
     }

@@ -202,7 +202,7 @@ extension WordState: PageState {
     mutating func revokeAll(except client: ClientNumber) {
         for other in 0..<WordLayout.clients where other != client && access(of: other) != .none {
             if access(of: other) == .read { setAccess(.revoking, of: other) }
-            removeWaiter(other)
+            removeUnlock(of: other)
         }
     }
 
@@ -217,7 +217,11 @@ extension WordState: PageState {
 
     var leadingReaders: Int {
         var count = 0
-        while count < Int(WordLayout.clients), WordState.slot(queue, UInt32(count)) & 9 == 1 { count += 1 }
+        while count < Int(WordLayout.clients) {
+            let slot = WordState.slot(queue, UInt32(count))
+            if slot & 9 != 1 || access(of: (slot >> 1) & 3) != .none { break }
+            count += 1
+        }
         return count
     }
 
@@ -240,11 +244,16 @@ extension WordState: PageState {
         self.queue = queue | slot << (WordLayout.slotWidth * index)
     }
 
-    mutating func removeWaiter(_ client: ClientNumber) {
+    mutating func removeWaiter(_ client: ClientNumber) { remove(client, 1) }
+
+    mutating func removeUnlock(of client: ClientNumber) { remove(client, 9) }
+
+    /// The client's slot, if these bits of it are set.
+    private mutating func remove(_ client: ClientNumber, _ bits: UInt32) {
         let queue = queue
         for index in 0..<WordLayout.clients {
             let slot = WordState.slot(queue, index)
-            if slot & 1 == 1 && (slot >> 1) & 3 == client {
+            if slot & bits == bits && (slot >> 1) & 3 == client {
                 let below = (UInt32(1) << (WordLayout.slotWidth * index)) - 1
                 self.queue = (queue & below) | ((queue >> WordLayout.slotWidth) & ~below)
                 return

@@ -3,15 +3,10 @@
 extension PageProtocol {
     static func request<S: PageState>(_ s: inout S, _ client: ClientNumber, _ write: Bool,
                                       _ context: Context) -> Effects {
-        if context.isOffered && s.activity == .idle && s.access(of: client) != .none {
-            // It crossed an offer, perhaps, and the client has the page, or has it on its way back: that comes ahead of the answer to a flush.
-            // (If it comes back the offer has answered the request: `returned` takes the waiter off.)
-            s.enqueue(Waiter(client: client, write: write))
-            if s.access(of: client) == .read { s.setAccess(.revoking, of: client) }
-            return flush(&s)
-        }
+        if context.isOffered && mayHavePage(s, client) { return requestOfHolder(&s, client, write) }
         let dropped = forget(&s, client)
-        if context.sole && s.activity == .idle && s.isAccessEmpty && !s.isHeld && !s.isInvalid
+        // (Where pages are offered the data may reach a client that does not wait. Then `.sending` must say that they are on their way.)
+        if context.sole && !context.isOffered && s.activity == .idle && s.isAccessEmpty && !s.isHeld && !s.isInvalid
             && s.pendingError(of: client) == 0 {
             // Alone: granted now, delivered by the end of the read.
             s.setAccess(.write, of: client)
@@ -19,6 +14,30 @@ extension PageProtocol {
             return Effects(action: .read, holders: dropped)
         }
         return wait(&s, Waiter(client: client, write: write), context, evicted: dropped)
+    }
+
+    /// The client may have what it asks for, where pages were offered: its request crossed an offer, or an answer to a request that had crossed one
+    /// (a client is then answered once more than it asked). A client that is being flushed will have nothing, whichever it is; nor has one for
+    /// which the page is read since before the first offer.
+    private static func mayHavePage<S: PageState>(_ s: S, _ client: ClientNumber) -> Bool {
+        switch (s.access(of: client), s.activity) {
+        case (.none, _), (.revoking, _), (.write, .flushing), (.write, .pagingIn): return false
+        default: return true
+        }
+    }
+
+    /// The client is flushed first, and what it has comes back ahead of its answer; then it is served. (If it returns the page, that was
+    /// the answer to the request: `returned` takes the waiter off.) While the page is busy it waits as a reader with what access it has, which says
+    /// that it asked; who waits for an unlock is a writer. So its access is not taken away under it, nor given to another.
+    private static func requestOfHolder<S: PageState>(_ s: inout S, _ client: ClientNumber, _ write: Bool) -> Effects {
+        if s.activity != .idle {
+            // An unlock of before is void: the client has lost the page since.
+            s.removeWaiter(client)
+            s.enqueue(Waiter(client: client, write: false))
+            return .nothing
+        }
+        s.enqueue(Waiter(client: client, write: write))
+        return flushHolder(&s, client)
     }
 
     /// The client waits from now on. On an idle page nobody waited before, so what is answered at once is this client.
@@ -121,8 +140,8 @@ extension PageProtocol {
         case (.write, .pagingIn), (_, .sending): return .nothing
         default: break
         }
-        // The flush answered its unlock as well.
-        s.removeWaiter(client)
+        // The flush answered its unlock as well. (A request that crossed an offer is still to be answered.)
+        s.removeUnlock(of: client)
         s.setAccess(.none, of: client)
         return s.activity == .idle ? settle(&s, context, evicted: true) : .nothing
     }

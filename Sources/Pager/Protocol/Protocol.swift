@@ -87,6 +87,8 @@ enum PageProtocol {
     private static func serve<S: PageState>(_ s: inout S, _ context: Context) -> Effects {
         let first = s.head
         if !first.write {
+            // It asked for what it may have (`requestOfHolder`).
+            if s.access(of: first.client) != .none { return flushHolder(&s, first.client) }
             if s.writer != noClient {
                 s.activity = .downgrading
                 return Effects(action: .downgrade)
@@ -124,6 +126,12 @@ enum PageProtocol {
         case .read, .write:
             return permitFirst(&s)
         }
+    }
+
+    /// Ask this client, which waits for data all the same.
+    static func flushHolder<S: PageState>(_ s: inout S, _ client: ClientNumber) -> Effects {
+        if s.access(of: client) == .read { s.setAccess(.revoking, of: client) }
+        return flush(&s)
     }
 
     /// Ask the clients that `revokeAll` marked.
