@@ -10,7 +10,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Asks all that the outcome names, which was decided under the lock. false: there is only one, or no memory, and nothing was done.
     func requestLocks(_ asked: LockRequest, _ outcome: Outcome) -> Bool {
         var outstanding = 0
-        outcome.forEachOutstanding { _ in outstanding += 1 }
+        outcome.forEachOutstanding(pointee.descriptors) { _ in outstanding += 1 }
         if outstanding < 2 { return false }
         // Those to whom this thread sends, by the place of their entry.
         guard let clients = Memory.allocate(ClientPointer?.self, outstanding) else { return false }
@@ -22,7 +22,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         lockWithSpares(outstanding)
         let firstSerial = locked.pointee.ledger.nextSerial
         var count = 0
-        outcome.forEachOutstanding { number in
+        outcome.forEachOutstanding(pointee.descriptors) { number in
             let client = pointee.clients.client(number)
             // A client that is leaving has its entries taken away under this lock; after that none may come. One that is attached is known,
             // so it can be acquired; and it is the one that is meant if it was there by then (`Outcome.means`).

@@ -242,8 +242,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let downgrade = outcome.effects.action == .downgrade
         let returns = outcome.effects.returnAll ? MEMORY_OBJECT_RETURN_ALL : MEMORY_OBJECT_RETURN_DIRTY
         let request = LockRequest.page(page, returns: returns, flush: !downgrade, lock: downgrade ? VM_PROT_WRITE : VM_PROT_NO_CHANGE)
-        if outcome.slot != nil || !requestLocks(request, outcome) {
-            outcome.forEachOutstanding { number in
+        if !outcome.isLocked || !requestLocks(request, outcome) {
+            outcome.forEachOutstanding(pointee.descriptors) { number in
                 if downgrade { pointee.counters.downgrades.increment() } else { pointee.counters.flushes.increment() }
                 _ = requestLock(number, request, by: outcome)
             }
