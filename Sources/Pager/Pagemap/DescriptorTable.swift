@@ -254,8 +254,8 @@ struct DescriptorTable {
         return slot(number).pointee.descriptor
     }
 
-    /// The descriptor with this number, of which the caller has a reference. Without the lock: the place of a number that is in use does
-    /// not change.
+    /// The descriptor with this number, of which the caller has a reference, or a page while the lock is held. (The reference is enough: the place
+    /// of a number that is in use does not change.)
     @inline(__always)
     func referenced(_ number: UInt32) -> Descriptor { Descriptor(pointer: slot(number).pointee.descriptor.unsafelyUnwrapped) }
 

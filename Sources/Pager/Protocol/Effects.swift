@@ -132,25 +132,26 @@ struct Effects: Equatable {
 
     @inline(__always)
     var action: Action {
-        get { Action(rawValue: field(Place.action, 15)).unsafelyUnwrapped }
+        // (As it was set. `Action(rawValue:)` is a call.)
+        get { unsafeBitCast(field(Place.action, 15), to: Action.self) }
         set { setField(Place.action, 15, newValue.rawValue) }
     }
 
     @inline(__always)
     var data: DataFate {
-        get { DataFate(rawValue: field(Place.data, 3)).unsafelyUnwrapped }
+        get { unsafeBitCast(field(Place.data, 3), to: DataFate.self) }
         set { setField(Place.data, 3, newValue.rawValue) }
     }
 
     @inline(__always)
     var held: HeldFate {
-        get { HeldFate(rawValue: field(Place.held, 3)).unsafelyUnwrapped }
+        get { unsafeBitCast(field(Place.held, 3), to: HeldFate.self) }
         set { setField(Place.held, 3, newValue.rawValue) }
     }
 
     @inline(__always)
     var refusal: Refusal {
-        get { Refusal(rawValue: field(Place.refusal, 7)).unsafelyUnwrapped }
+        get { unsafeBitCast(field(Place.refusal, 7), to: Refusal.self) }
         set { setField(Place.refusal, 7, newValue.rawValue) }
     }
 

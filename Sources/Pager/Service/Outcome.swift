@@ -12,7 +12,8 @@ struct Outcome {
     let word: Word
     /// Without a lock: the word that the page's became. Under the lock: how many clients had attached by then.
     private let since: UInt32
-    /// Without a lock: the page's word. Under the lock: `.supplyHeld`'s version, with a reference until `releaseOutcome`; else 0, or `withoutMemory`.
+    /// Without a lock: the page's word. Under the lock: `.supplyHeld`'s version, with a reference until `releaseOutcome`; the batch of `.flush`
+    /// and `.downgrade`, which is to be sent; else 0, or `withoutMemory`.
     private let place: UInt
 
     private static let withoutMemory: UInt = 1
@@ -35,10 +36,16 @@ struct Outcome {
         self.init(effects: effects, word: word, since: UInt32(truncatingIfNeeded: attachments), place: UInt(bitPattern: version))
     }
 
+    /// The same, where clients are asked.
+    @inline(__always)
+    init(effects: Effects, batch: LockBatchPointer) {
+        self.init(effects: effects, word: .untouched, since: 0, place: UInt(bitPattern: batch))
+    }
+
     /// Decided without a lock.
     @inline(__always)
     init(effects: Effects, word: Word, slot: WordPointer, new: Word) {
-        assert(effects.action != .supplyHeld)
+        assert(effects.action != .supplyHeld && effects.action != .flush && effects.action != .downgrade)
         self.init(effects: effects, word: word, since: new.raw, place: UInt(bitPattern: slot))
     }
 
@@ -50,9 +57,16 @@ struct Outcome {
     @inline(__always)
     var version: JobPointer? { effects.action == .supplyHeld ? JobPointer(bitPattern: place) : nil }
 
+    /// `.flush`, `.downgrade`: the requests that are to be sent. nil: each client in `word` is to be asked by itself.
+    @inline(__always)
+    var batch: LockBatchPointer? { isAsking ? LockBatchPointer(bitPattern: place) : nil }
+
+    @inline(__always)
+    private var isAsking: Bool { effects.action == .flush || effects.action == .downgrade }
+
     /// It was decided under the lock.
     @inline(__always)
-    var isLocked: Bool { place == 0 || effects.action == .supplyHeld }
+    private var isLocked: Bool { place == 0 || effects.action == .supplyHeld || isAsking }
 
     /// Something is held until `releaseOutcome`.
     @inline(__always)

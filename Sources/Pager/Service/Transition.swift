@@ -197,7 +197,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func concern(_ old: Word, _ new: Word, _ effects: Effects, _ page: UInt64) -> Outcome {
         let word: Word
         switch effects.action {
-        case .flush, .downgrade: word = new
+        case .flush, .downgrade:
+            if let batch = noteBatchLocked(page, new, effects) { return Outcome(effects: effects, batch: batch) }
+            word = new
         case .supply, .supplyHeld, .error, .grantWrite: word = old
         default: return Outcome(effects: effects, word: .untouched)
         }
@@ -217,7 +219,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if key == 0 { return nil }
         let word = Word(loaded: slot.pointee.load(ordering: .acquiring)), table = pointee.descriptors
         if !word.isDescriptor { return moveFromWordLocked(slot, word, key, isWanted) }
-        let from = table.descriptor(word.descriptor).pointer
+        let from = table.referenced(word.descriptor).pointer
         guard let edge = table.edge(from, key), edge.pointee.isPlain else { return nil }
         let effects = Effects(edge.pointee.payload)
         if !isWanted(effects) { return nil }
