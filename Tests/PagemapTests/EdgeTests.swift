@@ -5,7 +5,7 @@ import XCTest
 @testable import Pager
 
 final class EdgeTests: PagemapTestCase {
-    private let payload = EdgePayload(a: 1, b: .max, c: 0x1234_5678_9abc_def0)
+    private let payload = EdgePayload(a: 0x1234_5678_9abc_def0, b: .max)
 
     func testAMoveToADirectWordIsFoundAgain() {
         withTable(8) { table in

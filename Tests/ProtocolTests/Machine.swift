@@ -33,9 +33,10 @@ final class Machine {
 
     /// `data`: the version that came with the event.
     func apply(_ world: inout World, _ event: Event, direct: Bool = false, hadHolders: Bool = false, data: UInt8 = 0) {
-        var context = Context(sole: world.registered == 1, notify: bounds.notify, direct: direct, hadHolders: hadHolders)
         // (As if pages had been offered before: of another page nothing more is known.)
-        if case .request = event { context.isOffered = bounds.offers }
+        var isOffered = false
+        if case .request = event { isOffered = bounds.offers }
+        let context = Context(sole: world.registered == 1, notify: bounds.notify, direct: direct, hadHolders: hadHolders, isOffered: isOffered)
         let answer = table.step(world.page, event, context)
         if answer.problem != 0 { object(table.problems[answer.problem]) }
         world.page = answer.page

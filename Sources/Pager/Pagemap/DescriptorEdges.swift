@@ -13,7 +13,6 @@ import CPlatform
 struct EdgePayload: Equatable {
     var a: UInt64 = 0
     var b: UInt64 = 0
-    var c: UInt64 = 0
 }
 
 /// A move from one descriptor to a word.

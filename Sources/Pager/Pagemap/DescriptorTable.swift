@@ -9,7 +9,7 @@
 //   - Memory exhausted: nil, and nothing has changed. The `Waiting` forms wait instead, for what must not be lost.
 //   - Slots and descriptors never move: a pointer stays good until the descriptor's last reference goes.
 //
-// Every call is made under the pager's lock; nothing here is atomic. A `DescriptorTable` is a handle: copies of it are
+// Every call but `referenced` is made under the pager's lock; nothing here is atomic. A `DescriptorTable` is a handle: copies of it are
 // the same table.
 
 import CPlatform
@@ -253,6 +253,11 @@ struct DescriptorTable {
         if number == 0 || number > core.pointee.numbersUsed { return nil }
         return slot(number).pointee.descriptor
     }
+
+    /// The descriptor with this number, of which the caller has a reference, or a page while the lock is held. (The reference is enough: the place
+    /// of a number that is in use does not change.)
+    @inline(__always)
+    func referenced(_ number: UInt32) -> Descriptor { Descriptor(pointer: slot(number).pointee.descriptor.unsafelyUnwrapped) }
 
     // Numbers.
 

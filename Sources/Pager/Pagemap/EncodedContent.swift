@@ -73,6 +73,9 @@ struct EncodedContent {
     var isAccessEmpty: Bool { units == 0 }
     var isQueueEmpty: Bool { rest.queueCount == 0 }
 
+    /// No more clients than that have access.
+    var accessLimit: UInt32 { traits.isDense ? units &* EncodedContent.clientsPerWord : units }
+
     /// In order of client numbers.
     @inline(__always)
     func forEachAccess(_ body: (ClientNumber, Access) -> Void) {

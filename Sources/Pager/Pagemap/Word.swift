@@ -199,6 +199,10 @@ extension WordState: PageState {
 
     var hasOutstanding: Bool { raw & (WordLayout.accessLow << 1) != 0 }
 
+    /// Bit 2n: client n is `.revoking` or has `.write`.
+    @inline(__always)
+    var outstanding: UInt32 { (raw & (WordLayout.accessLow << 1)) >> (WordLayout.accessShift + 1) }
+
     mutating func revokeAll(except client: ClientNumber) {
         for other in 0..<WordLayout.clients where other != client && access(of: other) != .none {
             if access(of: other) == .read { setAccess(.revoking, of: other) }

@@ -60,32 +60,134 @@ enum Refusal: UInt8 {
     case offerNotWanted
 }
 
-/// 24 bytes without gaps: descriptors' edges remember them as they are (`payload`).
+/// Two words, so that they are handed on in registers. (A structure of small fields would be put together and taken apart at each function.)
 struct Effects: Equatable {
+    /// Bits 0-31: the answered client, or how many of the queue are answered; bits 32-63: `without`, inverted.
+    private(set) var who: UInt64 = 0
+    /// Bits 0-31: `code`; above, the fields of `Place`.
+    private(set) var what: UInt64 = 0
+
+    private enum Place {
+        static let action: UInt64 = 32, data: UInt64 = 36, held: UInt64 = 38, refusal: UInt64 = 40
+        static let write: UInt64 = 43, precious: UInt64 = 44, returnAll: UInt64 = 45, holders: UInt64 = 46
+        /// `who` is a client.
+        static let isClient: UInt64 = 47
+        /// It is that client that `count` says: the first of the queue.
+        static let isCounted: UInt64 = 48
+    }
+
+    @inline(__always)
+    private func field(_ place: UInt64, _ mask: UInt64) -> UInt8 { UInt8(truncatingIfNeeded: what &>> place & mask) }
+
+    @inline(__always)
+    private mutating func setField(_ place: UInt64, _ mask: UInt64, _ value: UInt8) {
+        what = what & ~(mask &<< place) | UInt64(value) &<< place
+    }
+
+    @inline(__always)
+    private func flag(_ place: UInt64) -> Bool { what &>> place & 1 != 0 }
+
+    @inline(__always)
+    private mutating func setFlag(_ place: UInt64, _ value: Bool) { setField(place, 1, value ? 1 : 0) }
+
+    @inline(__always)
+    private var low: UInt32 {
+        get { UInt32(truncatingIfNeeded: who) }
+        set { who = who & ~0xffff_ffff | UInt64(newValue) }
+    }
+
     /// The answered clients: this one, or, where it is `noClient`, the first `count` of the queue
     /// as it was before the event, `without` not counted (a client that is gone).
-    var client: ClientNumber
-    private var answered: UInt32
-    var without: ClientNumber
+    @inline(__always)
+    var client: ClientNumber {
+        get { flag(Place.isClient) ? low : noClient }
+        set {
+            // (More than one client is more than a client's number can say.)
+            let counted = count
+            assert(newValue == noClient || counted < 2)
+            setFlag(Place.isClient, newValue != noClient)
+            setFlag(Place.isCounted, newValue != noClient && counted != 0)
+            low = newValue != noClient ? newValue : UInt32(truncatingIfNeeded: counted)
+        }
+    }
+
+    @inline(__always)
+    var count: Int {
+        get { flag(Place.isClient) ? flag(Place.isCounted) ? 1 : 0 : Int(low) }
+        set { if flag(Place.isClient) { setFlag(Place.isCounted, newValue != 0) } else { low = UInt32(truncatingIfNeeded: newValue) } }
+    }
+
+    @inline(__always)
+    var without: ClientNumber {
+        get { ~UInt32(truncatingIfNeeded: who &>> 32) }
+        set { who = who & 0xffff_ffff | UInt64(~newValue) &<< 32 }
+    }
+
     /// `.error`: the code. Not zero.
-    var code: Int32
-    var action: Action
-    var data: DataFate
-    var held: HeldFate
-    var refusal: Refusal
+    @inline(__always)
+    var code: Int32 {
+        get { Int32(truncatingIfNeeded: what) }
+        set { what = what & ~0xffff_ffff | UInt64(UInt32(bitPattern: newValue)) }
+    }
+
+    @inline(__always)
+    var action: Action {
+        // (As it was set. `Action(rawValue:)` is a call.)
+        get { unsafeBitCast(field(Place.action, 15), to: Action.self) }
+        set { setField(Place.action, 15, newValue.rawValue) }
+    }
+
+    @inline(__always)
+    var data: DataFate {
+        get { unsafeBitCast(field(Place.data, 3), to: DataFate.self) }
+        set { setField(Place.data, 3, newValue.rawValue) }
+    }
+
+    @inline(__always)
+    var held: HeldFate {
+        get { unsafeBitCast(field(Place.held, 3), to: HeldFate.self) }
+        set { setField(Place.held, 3, newValue.rawValue) }
+    }
+
+    @inline(__always)
+    var refusal: Refusal {
+        get { unsafeBitCast(field(Place.refusal, 7), to: Refusal.self) }
+        set { setField(Place.refusal, 7, newValue.rawValue) }
+    }
+
     /// `.supply*`: writing is permitted.
-    var write: Bool
+    @inline(__always)
+    var write: Bool {
+        get { flag(Place.write) }
+        set { setFlag(Place.write, newValue) }
+    }
+
     /// `.supply*`: evictions of the page must be told.
-    var precious: Bool
+    @inline(__always)
+    var precious: Bool {
+        get { flag(Place.precious) }
+        set { setFlag(Place.precious, newValue) }
+    }
+
     /// `.flush`: precious pages come back though they are clean.
-    var returnAll: Bool
+    @inline(__always)
+    var returnAll: Bool {
+        get { flag(Place.returnAll) }
+        set { setFlag(Place.returnAll, newValue) }
+    }
+
     /// Somebody has the page, or its eviction is still to be told, should nobody get it after all; goes back in
     /// `Context.hadHolders` with the report.
-    var holders: Bool
+    @inline(__always)
+    var holders: Bool {
+        get { flag(Place.holders) }
+        set { setFlag(Place.holders, newValue) }
+    }
 
-    var count: Int {
-        get { Int(answered) }
-        set { answered = UInt32(newValue) }
+    /// What is answered or asked, is all there is: no data to be dealt with, nothing refused, the write-back not concerned.
+    @inline(__always)
+    var isPlain: Bool {
+        what & (3 &<< Place.data | 3 &<< Place.held | 7 &<< Place.refusal) == 0
     }
 
     @inline(__always)
@@ -93,8 +195,8 @@ struct Effects: Equatable {
          write: Bool = false, precious: Bool = false, returnAll: Bool = false, data: DataFate = .used, held: HeldFate = .unchanged,
          holders: Bool = false, refusal: Refusal = .none) {
         self.action = action
+        self.count = count
         self.client = client
-        answered = UInt32(count)
         self.without = without
         self.code = code
         self.write = write
@@ -106,5 +208,13 @@ struct Effects: Equatable {
         self.refusal = refusal
     }
 
-    static let nothing = Effects()
+    /// As they were (`who`, `what`).
+    @inline(__always)
+    init(who: UInt64, what: UInt64) {
+        self.who = who
+        self.what = what
+    }
+
+    @inline(__always)
+    static var nothing: Effects { Effects(who: 0, what: 0) }
 }

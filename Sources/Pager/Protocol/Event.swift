@@ -44,16 +44,24 @@ enum Event: Equatable {
 
 /// What the rules may know beside the page's own state.
 struct Context: Equatable {
+    /// A bit for each of the following: it is handed on in a register, and a part of `Event.edgeKey`.
+    let bits: UInt8
+
     /// The object has one client: it gets a page for writing though it asked to read, as long as the
     /// translator does not ask for a write lock. (Nobody else can want it; an unlock fault is saved.)
-    var sole = false
+    var sole: Bool { bits & 1 != 0 }
     /// Evictions are to be reported (`notify_on_evict`): pages are supplied precious.
-    var notify = false
+    var notify: Bool { bits & 2 != 0 }
     /// The thread at hand may call the translator now: a returned page need not be queued.
-    var direct = false
+    var direct: Bool { bits & 4 != 0 }
     /// With a report of the owner: somebody had the page when the reported action began
     /// (`Effects.holders` of then). Tells an eviction in between from a page that was never there.
-    var hadHolders = false
+    var hadHolders: Bool { bits & 8 != 0 }
     /// With a request: pages of this object have been offered, so the request may have been sent before its client had the page.
-    var isOffered = false
+    var isOffered: Bool { bits & 16 != 0 }
+
+    @inline(__always)
+    init(sole: Bool = false, notify: Bool = false, direct: Bool = false, hadHolders: Bool = false, isOffered: Bool = false) {
+        bits = (sole ? 1 : 0) | (notify ? 2 : 0) | (direct ? 4 : 0) | (hadHolders ? 8 : 0) | (isOffered ? 16 : 0)
+    }
 }

@@ -55,6 +55,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     /// The lock requests that it did not answer: users who wait for it wait for one less; the pages notice by themselves.
     private func forgetRequestsLocked(_ number: ClientNumber) {
+        locked.pointee.ledger.batches.forget(number)
         var entry = locked.pointee.ledger.first
         while let candidate = entry {
             entry = candidate.pointee.next

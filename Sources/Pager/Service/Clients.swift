@@ -127,11 +127,16 @@ struct ClientTable {
     /// The record of a number that was used once.
     @inline(__always)
     func client(_ number: ClientNumber) -> ClientPointer {
-        if number < ClientTable.firstChunk { return core.pointee.chunks[0].unsafelyUnwrapped + Int(number) }
-        let scaled = number / ClientTable.firstChunk + 1
-        let chunk = UInt32.bitWidth - 1 - scaled.leadingZeroBitCount
-        let before = ClientTable.firstChunk * ((1 << UInt32(chunk)) - 1)
-        return core.pointee.chunks[chunk].unsafelyUnwrapped + Int(number - before)
+        let (chunk, index) = ClientTable.position(number)
+        return core.pointee.chunks[chunk].unsafelyUnwrapped + index
+    }
+
+    /// Number n lies in chunk k at place i, where n + firstChunk = firstChunk * 2^k + i, i less than firstChunk * 2^k.
+    @inline(__always)
+    private static func position(_ number: ClientNumber) -> (chunk: Int, index: Int) {
+        let place = number &+ firstChunk
+        let highest = UInt32.bitWidth - 1 - place.leadingZeroBitCount
+        return (highest &- firstChunk.trailingZeroBitCount, Int(truncatingIfNeeded: place ^ (1 &<< UInt32(truncatingIfNeeded: highest))))
     }
 
     /// The client with this control port, without a lock: it finds the first four and most of the others. nil: ask `search`.
@@ -186,8 +191,7 @@ struct ClientTable {
         }
         let number = locked.pointee.used
         if number >= PackedEntry.maximumClient { return nil }
-        let scaled = number / ClientTable.firstChunk + 1
-        let chunk = UInt32.bitWidth - 1 - scaled.leadingZeroBitCount
+        let chunk = ClientTable.position(number).chunk
         if core.pointee.chunks[chunk] == nil {
             if !ClientTable.makeChunk(core.pointee.chunks, chunk) { return nil }
             // (Without memory for them the look-up goes the long way.)

@@ -7,6 +7,8 @@
 //       their entries. While one thread sends, others leave their entry `queued`; the sender sends it next.
 //   L2  The client answers in the order in which it got them, so an answer belongs to the first entry of its key that
 //       was sent (or is being sent: the answer may overtake the sender's return).
+//       (For the protocol's requests to several clients there is one record, and no queue: LockBatches.swift. An answer belongs to that or to
+//       an entry, whichever came first.)
 //   L3  No lock is held while sending. An entry may be answered and freed meanwhile, so the sender knows it by a serial
 //       number afterwards.
 //
@@ -88,10 +90,13 @@ typealias LockEntryPointer = UnsafeMutablePointer<LockEntry>
 struct Ledger {
     private var index = HashIndex()
     private(set) var first: LockEntryPointer?
-    private(set) var nextSerial: UInt64 = 1
+    private var nextSerial: UInt64 = 1
     /// Records without an entry, linked through `next`: a few are kept, since most entries live for one message.
     private var spare: LockEntryPointer?
     private(set) var spareCount = 0
+
+    /// The protocol's requests to several clients at once.
+    var batches = LockBatches()
 
     private static let spareLimit = 64
 
@@ -102,6 +107,7 @@ struct Ledger {
     mutating func destroy() {
         while let entry = first { remove(entry) }
         while let entry = takeSpare() { Memory.free(entry) }
+        batches.destroy()
         index.destroy()
     }
 
@@ -119,9 +125,23 @@ struct Ledger {
         spareCount += 1
     }
 
+    @inline(__always)
+    mutating func takeSerial() -> UInt64 {
+        defer { nextSerial &+= 1 }
+        return nextSerial
+    }
+
+    /// No entry waits for an answer.
+    @inline(__always)
+    var isEmpty: Bool { index.count == 0 }
+
+    /// The client is to be asked for this range, and was not yet.
+    func isAsking(_ client: ClientNumber, _ request: LockRequest) -> Bool {
+        find(client, request.offset, request.length) { $0 == .preparing || $0 == .queued || $0 == .sending } != nil
+    }
+
     mutating func append(_ entry: LockEntryPointer) {
-        entry.pointee.serial = nextSerial
-        nextSerial += 1
+        entry.pointee.serial = takeSerial()
         let request = entry.pointee.request
         index.insert(link(entry), Ledger.key(entry.pointee.client, request.offset, request.length))
         entry.pointee.next = first
@@ -172,21 +192,31 @@ struct Ledger {
     }
 }
 
-extension LockRequest {
-    static func page(_ page: UInt64, returns: Int32, flush: Bool, lock: vm_prot_t) -> LockRequest {
-        LockRequest(offset: 0, length: 0, returns: returns, flush: flush, lock: lock, page: page, isUsers: false)
-    }
-}
-
 extension UnsafeMutablePointer where Pointee == PagerObject {
+    /// What the effects, `.flush` or `.downgrade`, ask of clients.
+    @inline(__always)
+    func lockRequest(_ page: UInt64, _ effects: Effects) -> LockRequest {
+        let downgrade = effects.action == .downgrade
+        return LockRequest(offset: offset(page), length: vm_size_t(truncatingIfNeeded: pageSize),
+                           returns: effects.returnAll ? MEMORY_OBJECT_RETURN_ALL : MEMORY_OBJECT_RETURN_DIRTY, flush: !downgrade,
+                           lock: downgrade ? VM_PROT_WRITE : VM_PROT_NO_CHANGE, page: page, isUsers: false)
+    }
+
+    /// The page, where a range is one.
+    @inline(__always)
+    func singlePage(_ offset: vm_offset_t, _ length: vm_size_t) -> UInt64? {
+        widen(length) == pageSize && widen(offset) & (pageSize &- 1) == 0 ? page(offset) : nil
+    }
+
+    /// A batch is being sent to the client, for the same range. Locked.
+    private func isSendingBatchLocked(_ number: ClientNumber, _ request: LockRequest) -> Bool {
+        if locked.pointee.ledger.batches.first == nil { return false }
+        return singlePage(request.offset, request.length).map { locked.pointee.ledger.batches.isSending($0, number) } ?? false
+    }
+
     /// Asks a client; `outcome`: what decided on it, if a page did. false: it is gone and will not answer (and the user who waits was not
     /// told).
-    func requestLock(_ number: ClientNumber, _ asked: LockRequest, by outcome: Outcome? = nil) -> Bool {
-        var request = asked
-        if !request.isUsers {
-            request.offset = offset(request.page)
-            request.length = vm_size_t(pageSize)
-        }
+    func requestLock(_ number: ClientNumber, _ request: LockRequest, by outcome: Outcome? = nil) -> Bool {
         // So that the number means this client until the request is sent.
         let client = pointee.clients.client(number)
         if !client.acquire() { return false }
@@ -233,8 +263,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let first = locked.pointee.ledger.find(entry.pointee.client, request.offset, request.length) {
             $0 == .preparing || $0 == .queued || $0 == .sending
         }
-        entry.pointee.state = first == entry ? .sending : .queued
-        return first == entry
+        let isNext = first == entry && !isSendingBatchLocked(entry.pointee.client, request)
+        entry.pointee.state = isNext ? .sending : .queued
+        return isNext
     }
 
     /// A user's flush: what is being sent now must be with the client before it. Whether the caller is to send it.
@@ -272,9 +303,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return nextLocked(number, request)
     }
 
+    /// The entry with this key that is to be sent next, if that is the caller's to do. Locked.
     @inline(never)
-    private func nextLocked(_ number: ClientNumber, _ request: LockRequest) -> QueuedLock? {
+    func nextLocked(_ number: ClientNumber, _ request: LockRequest) -> QueuedLock? {
         // Where ours was answered early, another thread may have begun to send behind it, and goes on with the rest.
+        if isSendingBatchLocked(number, request) { return nil }
         let taken = locked.pointee.ledger.find(number, request.offset, request.length) { $0 == .sending } != nil
         // (One that prepares itself goes on with the rest, too.)
         guard !taken, let next = locked.pointee.ledger.find(number, request.offset, request.length, {

@@ -1,74 +1,93 @@
-// The protocol's lock requests for one page, to all clients that have it.
+// The protocol's lock requests for a page, to all clients that have it.
 //
-// As `requestLock` for each (Ledger.swift, L1-L3), but the entries of all are made in one hold of the lock, and noted as sent in another. Between the
-// two the requests are sent, in the order of the entries.
+// The record of them (LockBatches.swift) is made in the hold of the lock in which the page's state said so. What is to be sent is sent after
+// the message's turn has passed, without the lock. Where there is no memory for the record, or one of the clients is being asked for the same
+// range by a user, each client is asked by itself (`requestLock` in Ledger.swift).
 
 import CPlatform
 import Synchronization
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
-    /// Asks all that the outcome names, which was decided under the lock. false: there is only one, or no memory, and nothing was done.
-    func requestLocks(_ asked: LockRequest, _ outcome: Outcome) -> Bool {
-        var outstanding = 0
-        outcome.forEachOutstanding { _ in outstanding += 1 }
-        if outstanding < 2 { return false }
-        // Those to whom this thread sends, by the place of their entry.
-        guard let clients = Memory.allocate(ClientPointer?.self, outstanding) else { return false }
-        var request = asked
-        request.offset = offset(request.page)
-        request.length = vm_size_t(pageSize)
-
-        let now = platform_clock_ms()
-        lockWithSpares(outstanding)
-        let firstSerial = locked.pointee.ledger.nextSerial
-        var count = 0
-        outcome.forEachOutstanding { number in
-            let client = pointee.clients.client(number)
-            // A client that is leaving has its entries taken away under this lock; after that none may come. One that is attached is known,
-            // so it can be acquired; and it is the one that is meant if it was there by then (`Outcome.means`).
-            if client.pointee.attached.load(ordering: .acquiring) == 0 || !outcome.means(client, request.page, self) { return }
-            guard let entry = locked.pointee.ledger.takeSpare(), client.acquire() else { return }
-            entry.initialize(to: LockEntry(serial: 0, client: number, request: request, asked: now))
-            locked.pointee.ledger.append(entry)
-            if becomeNextLocked(entry) {
-                clients[count] = client
-            } else {
-                // Whoever sends now sends this one next. (The client stays known: it is attached, and we hold the lock.)
-                client.pointee.references.wrappingSubtract(1, ordering: .acquiringAndReleasing)
-                clients[count] = nil
+    /// Notes that all clients that are outstanding in this state, which the page came into in this hold of the lock, are asked: to flush
+    /// the page, or to become readers. `sendBatch` must follow. nil: nothing was done. Locked.
+    @inline(__always)
+    func noteBatchLocked(_ page: UInt64, _ state: Word, _ effects: Effects) -> LockBatchPointer? {
+        let downgrade = effects.action == .downgrade
+        let request = lockRequest(page, effects)
+        if !state.isDescriptor {
+            let outstanding = WordState(state).outstanding
+            guard let batch = locked.pointee.ledger.batches.make(WordLayout.clients, request, asked: platform_clock_ms()) else { return nil }
+            var left = outstanding
+            while left != 0 {
+                let number = UInt32(truncatingIfNeeded: left.trailingZeroBitCount) / 2
+                left &= left &- 1
+                if !addLocked(number, to: batch) { return giveUpLocked(batch) }
             }
-            count += 1
+            return startLocked(batch, downgrade)
         }
-        pointee.monitor.unlock()
+        return noteWideLocked(state, request)
+    }
 
-        if request.flush { pointee.counters.flushes.increment(UInt(count)) } else { pointee.counters.downgrades.increment(UInt(count)) }
-        sendLocks(clients, count, request)
-        noteSent(clients, count, request, firstSerial)
-        Memory.free(clients)
+    @inline(never)
+    private func noteWideLocked(_ state: Word, _ request: LockRequest) -> LockBatchPointer? {
+        let content = pointee.descriptors.descriptor(state.descriptor).content
+        guard let batch = locked.pointee.ledger.batches.make(content.accessLimit, request,
+                                                             asked: platform_clock_ms()) else { return nil }
+        var isAlone = true
+        content.forEachAccess { number, held in
+            if isAlone && (held == .revoking || held == .write) { isAlone = addLocked(number, to: batch) }
+        }
+        return isAlone ? startLocked(batch, !request.flush) : giveUpLocked(batch)
+    }
+
+    /// false: somebody else is asking the client for this range, or will next.
+    @inline(__always)
+    private func addLocked(_ number: ClientNumber, to batch: LockBatchPointer) -> Bool {
+        let client = pointee.clients.client(number)
+        // A client that is leaving has its requests taken away under this lock; after that none may come. (One that is attached is known.)
+        if client.pointee.attached.load(ordering: .acquiring) == 0 { return true }
+        if !locked.pointee.ledger.isEmpty && locked.pointee.ledger.isAsking(number, batch.pointee.request) { return false }
+        if client.acquire() { batch.append(number) }
         return true
     }
 
-    /// Takes the lock, with so many spare records in the ledger.
-    private func lockWithSpares(_ count: Int) {
-        pointee.monitor.lock()
-        while locked.pointee.ledger.spareCount < count {
-            pointee.monitor.unlock()
-            let made = Memory.allocate(LockEntry.self, 1, .waits)
-            pointee.monitor.lock()
-            if let made { locked.pointee.ledger.giveSpare(made) }
-        }
+    @inline(__always)
+    private func startLocked(_ batch: LockBatchPointer, _ downgrade: Bool) -> LockBatchPointer? {
+        if batch.pointee.count == 0 { return giveUpLocked(batch) }
+        batch.pointee.serial = locked.pointee.ledger.takeSerial()
+        locked.pointee.ledger.batches.insert(batch)
+        let count = UInt(batch.pointee.count)
+        if downgrade { pointee.counters.downgrades.increment(count) } else { pointee.counters.flushes.increment(count) }
+        return batch
     }
 
-    private func sendLocks(_ clients: UnsafeMutablePointer<ClientPointer?>, _ count: Int, _ request: LockRequest) {
-        let name = portName
+    @inline(never)
+    private func giveUpLocked(_ batch: LockBatchPointer) -> LockBatchPointer? {
+        for place in 0..<Int(batch.pointee.count) {
+            // (They are attached, and stay so while the lock is held.)
+            pointee.clients.client(batch.clients[place]).pointee.references.wrappingSubtract(1, ordering: .acquiringAndReleasing)
+        }
+        locked.pointee.ledger.batches.giveBack(batch)
+        return nil
+    }
+
+    /// Sends the requests of a batch, in the order of its clients, and then what queued up behind them.
+    @inline(__always)
+    func sendBatch(_ batch: LockBatchPointer) {
+        let name = portName, request = batch.pointee.request
         // A kernel may keep us in this call while it waits for something else from us.
         Worker.mayWait()
-        for index in 0..<count {
-            guard let client = clients[index] else { continue }
+        for place in 0..<Int(batch.pointee.count) {
+            let client = pointee.clients.client(batch.clients[place])
             let result = pager_control_memory_object_lock_request(control(client), request.offset, request.length, request.returns,
                                                                   request.flush ? 1 : 0, request.lock, name)
             if result != 0 { sendLockAgain(client, request, name, result) }
+            release(client)
         }
+        pointee.monitor.lock()
+        if !locked.pointee.ledger.isEmpty { sendBehindLocked(batch) }
+        locked.pointee.ledger.batches.sent(batch)
+        pointee.monitor.unlock()
     }
 
     @inline(never)
@@ -79,21 +98,16 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
     }
 
-    private func noteSent(_ clients: UnsafeMutablePointer<ClientPointer?>, _ count: Int, _ request: LockRequest, _ firstSerial: UInt64) {
-        var index = 0
-        pointee.monitor.lock()
-        while index < count {
-            defer { index += 1 }
-            guard let client = clients[index] else { continue }
-            if let queued = sentLocked(client.pointee.number, request, firstSerial + widen(index)) {
-                pointee.monitor.unlock()
-                sendRest(queued)
-                pointee.monitor.lock()
-            }
-        }
-        pointee.monitor.unlock()
-        for index in 0..<count {
-            if let client = clients[index] { release(client) }
+    /// What users asked of the batch's clients meanwhile. Locked; let go while something is sent.
+    @inline(never)
+    private func sendBehindLocked(_ batch: LockBatchPointer) {
+        let request = batch.pointee.request
+        locked.pointee.ledger.batches.noteSendingBehind(batch)
+        for place in 0..<Int(batch.pointee.count) {
+            guard let queued = nextLocked(batch.clients[place], request) else { continue }
+            pointee.monitor.unlock()
+            sendRest(queued)
+            pointee.monitor.lock()
         }
     }
 }

@@ -3,41 +3,74 @@
 import CPlatform
 import Synchronization
 
+/// Four words, so that it is handed on in registers.
 struct Outcome {
     var effects: Effects
     /// The state whose clients matter: where clients are answered the one before the event (its queue), where clients are
-    /// asked the one after (its access set). The untouched word: there are none.
-    var word: Word
-    /// What `word` refers to, where it is a descriptor whose clients matter: a reference to it is held until `releaseOutcome`.
-    var descriptor: DescriptorPointer?
-    /// `.supplyHeld`: the version to send, with a reference until `releaseOutcome`.
-    var version: JobPointer?
-    /// The page's word and what it was made, where no lock was held; nil: `attachments` tells.
-    var slot: WordPointer?
-    var new = Word.untouched
-    /// How many clients had attached by then.
-    var attachments: UInt = 0
-    /// Memory was exhausted and nothing happened. Only requests and offers can be answered so.
-    var exhausted = false
+    /// asked the one after (its access set). The untouched word: there are none. Where it is a descriptor, a reference to that is held until
+    /// `releaseOutcome`.
+    let word: Word
+    /// Without a lock: the word that the page's became. Under the lock: how many clients had attached by then.
+    private let since: UInt32
+    /// Without a lock: the page's word. Under the lock: `.supplyHeld`'s version, with a reference until `releaseOutcome`; the batch of `.flush`
+    /// and `.downgrade`, which is to be sent; else 0, or `withoutMemory`.
+    private let place: UInt
 
-    static let nothing = Outcome(effects: .nothing, word: .untouched)
-    static let noMemory = Outcome(effects: .nothing, word: .untouched, exhausted: true)
+    private static let withoutMemory: UInt = 1
 
-    init(effects: Effects, word: Word, descriptor: DescriptorPointer? = nil, attachments: UInt = 0, exhausted: Bool = false) {
+    static var nothing: Outcome { Outcome(effects: .nothing, word: .untouched, since: 0, place: 0) }
+    static var noMemory: Outcome { Outcome(effects: .nothing, word: .untouched, since: 0, place: withoutMemory) }
+
+    @inline(__always)
+    private init(effects: Effects, word: Word, since: UInt32, place: UInt) {
         self.effects = effects
         self.word = word
-        self.descriptor = descriptor
-        self.attachments = attachments
-        self.exhausted = exhausted
+        self.since = since
+        self.place = place
+    }
+
+    /// Decided under the lock.
+    @inline(__always)
+    init(effects: Effects, word: Word, attachments: UInt = 0, version: JobPointer? = nil) {
+        assert(version == nil || effects.action == .supplyHeld)
+        self.init(effects: effects, word: word, since: UInt32(truncatingIfNeeded: attachments), place: UInt(bitPattern: version))
+    }
+
+    /// The same, where clients are asked.
+    @inline(__always)
+    init(effects: Effects, batch: LockBatchPointer) {
+        self.init(effects: effects, word: .untouched, since: 0, place: UInt(bitPattern: batch))
     }
 
     /// Decided without a lock.
+    @inline(__always)
     init(effects: Effects, word: Word, slot: WordPointer, new: Word) {
-        self.effects = effects
-        self.word = word
-        self.slot = slot
-        self.new = new
+        assert(effects.action != .supplyHeld && effects.action != .flush && effects.action != .downgrade)
+        self.init(effects: effects, word: word, since: new.raw, place: UInt(bitPattern: slot))
     }
+
+    /// Memory was exhausted and nothing happened. Only requests and offers can be answered so.
+    @inline(__always)
+    var isExhausted: Bool { place == Outcome.withoutMemory }
+
+    /// `.supplyHeld`: the version to send.
+    @inline(__always)
+    var version: JobPointer? { effects.action == .supplyHeld ? JobPointer(bitPattern: place) : nil }
+
+    /// `.flush`, `.downgrade`: the requests that are to be sent. nil: each client in `word` is to be asked by itself.
+    @inline(__always)
+    var batch: LockBatchPointer? { isAsking ? LockBatchPointer(bitPattern: place) : nil }
+
+    @inline(__always)
+    private var isAsking: Bool { effects.action == .flush || effects.action == .downgrade }
+
+    /// It was decided under the lock.
+    @inline(__always)
+    private var isLocked: Bool { place == 0 || effects.action == .supplyHeld || isAsking }
+
+    /// Something is held until `releaseOutcome`.
+    @inline(__always)
+    var holds: Bool { word.isDescriptor || effects.action == .supplyHeld }
 
     /// Whether the client, of which the caller holds a reference, is the one whose number the outcome names, and not one that got the
     /// number since. A number is free only after every page has forgotten its client, and after the last reference went. So:
@@ -46,21 +79,28 @@ struct Outcome {
     ///     is granted it meanwhile. (An error leaves no record. It may reach a new client, where it answers nothing.)
     @inline(__always)
     func means(_ client: ClientPointer, _ page: UInt64, _ pager: PagerPointer) -> Bool {
-        guard let slot else {
-            return Int(bitPattern: attachments &- client.pointee.attachment.load(ordering: .relaxed)) >= 0
+        if isLocked {
+            return Int32(bitPattern: since &- UInt32(truncatingIfNeeded: client.pointee.attachment.load(ordering: .relaxed))) >= 0
         }
-        return slot.pointee.load(ordering: .acquiring) == new.raw || effects.action == .error
+        let slot = WordPointer(bitPattern: place).unsafelyUnwrapped
+        return slot.pointee.load(ordering: .acquiring) == since || effects.action == .error
             || pager.currentAccess(page, client.pointee.number) != .none
     }
 
     /// The clients that get an answer, in order of arrival.
     var answeredCount: Int { effects.client != noClient ? 1 : effects.count }
 
-    func answered(at index: Int) -> ClientNumber {
-        if effects.client != noClient { return effects.client }
+    @inline(__always)
+    func answered(at index: Int, _ table: DescriptorTable) -> ClientNumber {
+        effects.client != noClient ? effects.client : waiting(index, table)
+    }
+
+    @inline(never)
+    private func waiting(_ index: Int, _ table: DescriptorTable) -> ClientNumber {
         var left = index, place = 0
         while true {
-            let client = waiter(at: place)
+            let client = word.isDescriptor ? table.referenced(word.descriptor).content.waiter(at: place).client
+                : WordState(word).waiter(at: place).client
             if client != effects.without {
                 if left == 0 { return client }
                 left -= 1
@@ -69,15 +109,10 @@ struct Outcome {
         }
     }
 
-    private func waiter(at place: Int) -> ClientNumber {
-        if let descriptor { return Descriptor(pointer: descriptor).content.waiter(at: place).client }
-        return WordState(word).waiter(at: place).client
-    }
-
     /// Calls the body for each client that is outstanding: a lock request goes to it.
-    func forEachOutstanding(_ body: (ClientNumber) -> Void) {
-        if let descriptor {
-            Descriptor(pointer: descriptor).content.forEachAccess { holder, held in
+    func forEachOutstanding(_ table: DescriptorTable, _ body: (ClientNumber) -> Void) {
+        if word.isDescriptor {
+            table.referenced(word.descriptor).content.forEachAccess { holder, held in
                 if held == .revoking || held == .write { body(holder) }
             }
             return
@@ -93,12 +128,11 @@ struct Outcome {
 // Effects and events as the descriptors' remembered edges keep them.
 
 extension Effects {
-    // (The two have the same size, or this does not compile to anything but a trap; every value of the enumerations came from one.)
     @inline(__always)
-    var payload: EdgePayload { unsafeBitCast(self, to: EdgePayload.self) }
+    var payload: EdgePayload { EdgePayload(a: who, b: what) }
 
     @inline(__always)
-    init(_ payload: EdgePayload) { self = unsafeBitCast(payload, to: Effects.self) }
+    init(_ payload: EdgePayload) { self.init(who: payload.a, what: payload.b) }
 }
 
 extension Event {
@@ -121,8 +155,6 @@ extension Event {
         case .writtenBack(0): (kind, client, flags) = (12, 0, 0)
         default: return 0
         }
-        let about: UInt64 = (context.sole ? 1 : 0) | (context.notify ? 2 : 0) | (context.direct ? 4 : 0)
-            | (context.hadHolders ? 8 : 0) | (context.isOffered ? 16 : 0)
-        return kind << 56 | flags << 48 | about << 40 | UInt64(client)
+        return kind << 56 | flags << 48 | UInt64(context.bits) << 40 | UInt64(client)
     }
 }

@@ -238,15 +238,17 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     /// Asks every client that is outstanding to give the page up, or to become a reader. One that is gone is not asked: its end
     /// has passed this page already, or will come to it.
+    @inline(__always)
     private func askOutstanding(_ page: UInt64, _ outcome: Outcome) {
-        let downgrade = outcome.effects.action == .downgrade
-        let returns = outcome.effects.returnAll ? MEMORY_OBJECT_RETURN_ALL : MEMORY_OBJECT_RETURN_DIRTY
-        let request = LockRequest.page(page, returns: returns, flush: !downgrade, lock: downgrade ? VM_PROT_WRITE : VM_PROT_NO_CHANGE)
-        if outcome.slot != nil || !requestLocks(request, outcome) {
-            outcome.forEachOutstanding { number in
-                if downgrade { pointee.counters.downgrades.increment() } else { pointee.counters.flushes.increment() }
-                _ = requestLock(number, request, by: outcome)
-            }
+        if let batch = outcome.batch { sendBatch(batch) } else { askSingly(page, outcome) }
+    }
+
+    @inline(never)
+    private func askSingly(_ page: UInt64, _ outcome: Outcome) {
+        let request = lockRequest(page, outcome.effects)
+        outcome.forEachOutstanding(pointee.descriptors) { number in
+            if request.flush { pointee.counters.flushes.increment() } else { pointee.counters.downgrades.increment() }
+            _ = requestLock(number, request, by: outcome)
         }
         releaseOutcome(outcome)
     }

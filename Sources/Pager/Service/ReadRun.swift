@@ -114,7 +114,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         while index < count {
             var end = index + 1
             if outcomes[index].isPlainSupply {
-                while end < count && outcomes[end].isPlainSupply && outcomes[end].isAnswerAlike(outcomes[index]) {
+                while end < count && outcomes[end].isPlainSupply && outcomes[end].isAnswerAlike(outcomes[index], pointee.descriptors) {
                     end += 1
                 }
             }
@@ -134,7 +134,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// One `data_supply` for all; the outcomes are those of `sent` then. false: nothing was done.
     private func supplyRun(_ first: UInt64, _ outcomes: UnsafeMutablePointer<Outcome>, _ count: Int, _ data: vm_address_t) -> Bool {
         let effects = outcomes[0].effects
-        let number = outcomes[0].answered(at: 0)
+        let number = outcomes[0].answered(at: 0, pointee.descriptors)
         let client = pointee.clients.client(number)
         if !client.acquire() { return false }
         defer { release(client) }
@@ -162,13 +162,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 extension Outcome {
     /// Data for one client, and nothing else.
     fileprivate var isPlainSupply: Bool {
-        effects.action == .supply && answeredCount == 1 && effects.data == .used && effects.refusal == .none && descriptor == nil
-            && version == nil
+        effects.action == .supply && answeredCount == 1 && effects.data == .used && effects.refusal == .none && !holds
     }
 
     /// Both are plain supplies.
-    fileprivate func isAnswerAlike(_ other: Outcome) -> Bool {
-        answered(at: 0) == other.answered(at: 0) && effects.write == other.effects.write
+    fileprivate func isAnswerAlike(_ other: Outcome, _ table: DescriptorTable) -> Bool {
+        answered(at: 0, table) == other.answered(at: 0, table) && effects.write == other.effects.write
             && effects.precious == other.effects.precious
     }
 }

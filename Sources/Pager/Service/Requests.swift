@@ -40,7 +40,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if !excluding && requestShared(client, pages.lowerBound, offset, event) { return }
         let outcome = transition(pages.lowerBound, event, context(isOffered: excluding))
         endTaking(excluding)
-        if outcome.exhausted {
+        if outcome.isExhausted {
             refuse(.noMemory, UInt64(offset))
             return answerError(client, offset, length, Errno.noMemory)
         }
@@ -91,7 +91,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         takenIn()
         for index in 0..<count {
             let page = pages.lowerBound + widen(index), outcome = outcomes[index]
-            if outcome.exhausted {
+            if outcome.isExhausted {
                 refuse(.noMemory, UInt64(offset(page)))
                 if isKnown { sendError(number, offset(page), vm_size_t(pageSize), Errno.noMemory) }
             } else if outcome.effects.refusal != .none {

@@ -41,8 +41,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         for index in 0..<count {
             let page = first + UInt64(index)
             let address = data + vm_address_t(UInt64(index) << pointee.pageShift)
-            let outcome = transition(page, .returned(client, dirty: dirty, keepsCopy: keepsCopy),
-                                     context(direct: direct && index < PageMask.pages), address)
+            let outcome = transitionReturned(page, .returned(client, dirty: dirty, keepsCopy: keepsCopy),
+                                             context(direct: direct && index < PageMask.pages), address)
             if outcome.effects.refusal != .none { refuse(outcome.effects.refusal, page, client) }
             if outcome.effects.data == .discard { unneeded.add(address) }
             switch outcome.effects.action {

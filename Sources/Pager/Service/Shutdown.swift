@@ -139,6 +139,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let now = platform_clock_ms()
         pointee.monitor.lock()
         defer { pointee.monitor.unlock() }
+        let batched = now < began + widen(patience) ? noClient : locked.pointee.ledger.batches.silent(since: now - widen(patience))
+        if batched != noClient { return batched }
         var entry = locked.pointee.ledger.first
         while let candidate = entry {
             if candidate.pointee.state != .sweeping && now >= max(candidate.pointee.asked, began) + widen(patience) {

@@ -11,7 +11,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         var moved = false
         for index in 0..<count {
             let last = index == count - 1
-            moved = supply(page, outcome, to: outcome.answered(at: index), data, move: last) != .refused && last
+            moved = supply(page, outcome, to: outcome.answered(at: index, pointee.descriptors), data, move: last) != .refused && last
         }
         if !moved { freePages(data, 1) }
     }
@@ -23,7 +23,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             return
         }
         for index in 0..<outcome.answeredCount {
-            _ = supply(page, outcome, to: outcome.answered(at: index), version.pointee.address, move: false)
+            _ = supply(page, outcome, to: outcome.answered(at: index, pointee.descriptors), version.pointee.address, move: false)
         }
         pointee.counters.handOffs.increment(UInt(outcome.answeredCount))
     }
@@ -32,7 +32,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func supplyCopy(_ page: UInt64, _ outcome: Outcome, _ data: vm_address_t, precious: Bool) {
         var outcome = outcome
         outcome.effects.precious = outcome.effects.precious || precious
-        _ = supply(page, outcome, to: outcome.answered(at: 0), data, move: false)
+        _ = supply(page, outcome, to: outcome.answered(at: 0, pointee.descriptors), data, move: false)
     }
 
     /// One message. With `move` the data are gone unless it was refused.
@@ -52,7 +52,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     func refuseAnswered(_ page: UInt64, _ outcome: Outcome) {
         for index in 0..<outcome.answeredCount {
-            sendError(outcome.answered(at: index), offset(page), vm_size_t(pageSize), outcome.effects.code)
+            sendError(outcome.answered(at: index, pointee.descriptors), offset(page), vm_size_t(pageSize), outcome.effects.code)
         }
     }
 
@@ -66,7 +66,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func permitAnswered(_ page: UInt64, _ outcome: Outcome) {
         for index in 0..<outcome.answeredCount {
             pointee.counters.unlocks.increment()
-            send(outcome.answered(at: index), page, by: outcome) {
+            send(outcome.answered(at: index, pointee.descriptors), page, by: outcome) {
                 pager_control_memory_object_lock_request($0, offset(page), vm_size_t(pageSize), MEMORY_OBJECT_RETURN_NONE, 0,
                                                          VM_PROT_NONE, 0)
             }

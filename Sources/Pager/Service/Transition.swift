@@ -16,21 +16,50 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                 hadHolders: hadHolders, isOffered: isOffered)
     }
 
-    /// Applies the event. `address`: the data that came with it, which go to the write-back where the effects say
-    /// `.store`. What the effects say else is the caller's to do (Perform.swift).
+    /// Applies the event. What the effects say is the caller's to do (Perform.swift).
     @inline(__always)
-    func transition(_ page: UInt64, _ event: Event, _ context: Context, _ address: vm_address_t = 0) -> Outcome {
+    func transition(_ page: UInt64, _ event: Event, _ context: Context) -> Outcome {
+        transition(page, event, event.edgeKey(context), context)
+    }
+
+    /// `key`: the event's.
+    @inline(never)
+    private func transition(_ page: UInt64, _ event: Event, _ key: UInt64, _ context: Context) -> Outcome {
         guard let slot = slot(page, event) else { return Outcome.noMemory }
-        let key = event.edgeKey(context)
+        if let outcome = transitionFreely(slot, event, key, context) { return outcome }
+        pointee.monitor.lock()
+        let outcome = transitionLocked(slot, page, event, key, context, nil)
+        unlock()
+        return outcome
+    }
+
+    /// A page comes back, with its data at `address`, which go to the write-back where the effects say `.store`.
+    @inline(never)
+    func transitionReturned(_ page: UInt64, _ event: Event, _ context: Context, _ address: vm_address_t) -> Outcome {
+        let key = event.edgeKey(context), slot = pointee.map.word(at: page) ?? pointee.strayWord
+        if let outcome = transitionFreely(slot, event, key, context) { return outcome }
+        // A return cannot be refused for want of memory: its record is made first.
+        let version = lockWithVersion(page, address)
+        let outcome = transitionLocked(slot, page, event, key, context, version)
+        var unused: JobPointer?
+        if version.pointee.references == 0 { unused = giveSpareLocked(version) }
+        unlock()
+        Memory.free(unused)
+        return outcome
+    }
+
+    /// nil: it must be done under the lock.
+    @inline(__always)
+    private func transitionFreely(_ slot: WordPointer, _ event: Event, _ key: UInt64, _ context: Context) -> Outcome? {
         while true {
             let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
-            if word.isDescriptor || word.isHeld { break }
+            if word.isDescriptor || word.isHeld { return nil }
             let new: Word, effects: Effects
             if let known = pointee.moves.move(word, event, key, context) {
-                if known.reach.isLocked { break }
+                if known.reach.isLocked { return nil }
                 (new, effects) = (known.new, known.effects)
             } else {
-                guard let decided = decideFreely(word, event, context) else { break }
+                guard let decided = decideFreely(word, event, context) else { return nil }
                 (new, effects) = decided
             }
             if new == word || slot.pointee.weakCompareExchange(expected: word.raw, desired: new.raw,
@@ -38,7 +67,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                 return Outcome(effects: effects, word: word, slot: slot, new: new)
             }
         }
-        return transitionSlowly(page, event, key, context, address)
     }
 
     /// What the rules say of a word, where no lock is needed for it. (As `WordMoves` has it for moves that are remembered.)
@@ -67,45 +95,24 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         }
     }
 
-    @inline(never)
-    private func transitionSlowly(_ page: UInt64, _ event: Event, _ key: UInt64, _ context: Context,
-                                  _ address: vm_address_t) -> Outcome {
-        // A return cannot be refused for want of memory: its record is made first.
-        var version: JobPointer?
-        if case .returned = event { version = lockWithVersion(page) } else { pointee.monitor.lock() }
-        let outcome = transitionLocked(page, event, key, context, address, &version)
-        if locked.pointee.spareVersion == nil {
-            locked.pointee.spareVersion = version
-            version = nil
-        }
-        unlock()
-        Memory.free(version)
-        return outcome
-    }
-
-    /// Takes the lock, with an empty record for a version of the page in hand.
-    private func lockWithVersion(_ page: UInt64) -> JobPointer? {
+    /// Takes the lock, with a record for a version of the page in hand.
+    @inline(__always)
+    private func lockWithVersion(_ page: UInt64, _ address: vm_address_t) -> JobPointer {
         pointee.monitor.lock()
-        if let spare = locked.pointee.spareVersion {
-            locked.pointee.spareVersion = nil
-            spare.initialize(to: Job(next: nil, page: page, action: .write, hadHolders: false))
-            return spare
-        }
-        pointee.monitor.unlock()
-        let version = Job.create(.write, page, hadHolders: false, .waits)
-        pointee.monitor.lock()
+        let version = takeSpareLocked()
+        version.initialize(to: Job(next: nil, page: page, action: .write, hadHolders: false, address: address))
         return version
     }
 
     func transitionLocked(_ page: UInt64, _ event: Event, _ context: Context) -> Outcome {
-        var none: JobPointer?
-        return transitionLocked(page, event, event.edgeKey(context), context, 0, &none)
+        guard let slot = slot(page, event) else { return Outcome.noMemory }
+        return transitionLocked(slot, page, event, event.edgeKey(context), context, nil)
     }
 
-    /// `version`: a record for the data, should they be stored; nil afterwards if it was used.
-    private func transitionLocked(_ page: UInt64, _ event: Event, _ key: UInt64, _ context: Context, _ address: vm_address_t,
-                                  _ version: inout JobPointer?) -> Outcome {
-        guard let slot = slot(page, event) else { return Outcome.noMemory }
+    /// `version`: a record of the data that came with the event, should they be stored; then there are references to it.
+    @inline(never)
+    private func transitionLocked(_ slot: WordPointer, _ page: UInt64, _ event: Event, _ key: UInt64, _ context: Context,
+                                  _ version: JobPointer?) -> Outcome {
         while true {
             let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
             guard let (new, effects) = decide(word, event, key, context) else { return Outcome.noMemory }
@@ -114,19 +121,15 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                 pointee.descriptors.release(new)
                 continue
             }
-            var outcome = concern(word, new, effects)
+            var outcome = concern(word, new, effects, page)
             // `decide` took a reference for the new word, the old word gives its own back.
             pointee.descriptors.release(word)
 
-            if effects.data == .store, let record = version {
-                storeLocked(record, address)
-                version = nil
-            }
-            if effects.action == .supplyHeld { outcome.version = pinHeldLocked(page) }
+            if effects.data == .store, let version { storeLocked(version) }
             if effects.held == .drop { dropHeldLocked(page) }
             if effects.action == .none, isWrittenAndIdle(page, new) {
                 // It was kept for a waiter, and nobody waits any more.
-                outcome.effects.action = retire(page, &outcome)
+                retire(page, &outcome)
             }
             return outcome
         }
@@ -134,21 +137,27 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     /// The word after the event, with a reference taken if it refers to a descriptor. nil: memory is exhausted and the
     /// event can be refused.
+    @inline(__always)
     private func decide(_ word: Word, _ event: Event, _ key: UInt64, _ context: Context) -> (Word, Effects)? {
         if !word.isDescriptor, let known = pointee.moves.move(word, event, key, context) {
             if known.reach != .beyond { return (word == .untouched && known.new == .resting ? word : known.new, known.effects) }
-        } else if !word.isDescriptor {
-            var state = WordState(word)
-            let effects = PageProtocol.step(&state, event, context)
-            if !state.overflowed {
-                state.checkInvariants()
-                return (word == .untouched && state.word == .resting ? word : state.word, effects)
-            }
+        } else if !word.isDescriptor, let decided = decideHere(word, event, context) {
+            return decided
         }
         let table = pointee.descriptors
         if key != 0, let hit = word.isDescriptor ? table.lookup(table.descriptor(word.descriptor).pointer, key: key)
             : table.lookup(word, key: key) { return (hit.word, Effects(hit.payload)) }
         return decideAnew(word, event, context, key)
+    }
+
+    /// What the rules say of a word. nil: the state after it does not fit one.
+    @inline(never)
+    private func decideHere(_ word: Word, _ event: Event, _ context: Context) -> (Word, Effects)? {
+        var state = WordState(word)
+        let effects = PageProtocol.step(&state, event, context)
+        if state.overflowed { return nil }
+        state.checkInvariants()
+        return (word == .untouched && state.word == .resting ? word : state.word, effects)
     }
 
     @inline(never)
@@ -173,7 +182,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             new = table.storeWaiting(state)
         }
         if key != 0 {
-            let isPlain = effects.data == .used && effects.held == .unchanged && effects.refusal == .none && !state.isHeld
+            let isPlain = effects.isPlain && !state.isHeld
             if word.isDescriptor {
                 table.remember(word.descriptor, key: key, target: new, payload: effects.payload, isPlain: isPlain)
             } else {
@@ -183,20 +192,24 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return (new, effects)
     }
 
-    /// The outcome, with the state that its clients are in kept alive.
-    private func concern(_ old: Word, _ new: Word, _ effects: Effects) -> Outcome {
+    /// The outcome, with the state that its clients are in kept alive, and the version that is to be sent.
+    @inline(__always)
+    private func concern(_ old: Word, _ new: Word, _ effects: Effects, _ page: UInt64) -> Outcome {
         let word: Word
         switch effects.action {
-        case .flush, .downgrade: word = new
+        case .flush, .downgrade:
+            if let batch = noteBatchLocked(page, new, effects) { return Outcome(effects: effects, batch: batch) }
+            word = new
         case .supply, .supplyHeld, .error, .grantWrite: word = old
         default: return Outcome(effects: effects, word: .untouched)
         }
         let attachments = pointee.clients.core.pointee.attachments.load(ordering: .relaxed)
-        if !word.isDescriptor { return Outcome(effects: effects, word: word, attachments: attachments) }
-        let descriptor = pointee.descriptors.descriptor(word.descriptor)
-        if effects.client != noClient { return Outcome(effects: effects, word: .untouched, attachments: attachments) }
-        pointee.descriptors.retain(descriptor.pointer)
-        return Outcome(effects: effects, word: word, descriptor: descriptor.pointer, attachments: attachments)
+        let version = effects.action == .supplyHeld ? pinHeldLocked(page) : nil
+        if word.isDescriptor {
+            if effects.client != noClient { return Outcome(effects: effects, word: .untouched, attachments: attachments, version: version) }
+            pointee.descriptors.retain(word.descriptor)
+        }
+        return Outcome(effects: effects, word: word, attachments: attachments, version: version)
     }
 
     /// A move from or to a descriptor that was made before and is wanted, and that asks for nothing under the lock. nil: nothing was done.
@@ -206,7 +219,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if key == 0 { return nil }
         let word = Word(loaded: slot.pointee.load(ordering: .acquiring)), table = pointee.descriptors
         if !word.isDescriptor { return moveFromWordLocked(slot, word, key, isWanted) }
-        let from = table.descriptor(word.descriptor).pointer
+        let from = table.referenced(word.descriptor).pointer
         guard let edge = table.edge(from, key), edge.pointee.isPlain else { return nil }
         let effects = Effects(edge.pointee.payload)
         if !isWanted(effects) { return nil }
@@ -255,34 +268,37 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The outcome's work is done.
     @inline(__always)
     func releaseOutcome(_ outcome: Outcome) {
-        if outcome.descriptor != nil || outcome.version != nil { releaseSlowly(outcome) }
+        if outcome.holds { releaseSlowly(outcome) }
     }
 
     @inline(never)
     private func releaseSlowly(_ outcome: Outcome) {
         pointee.monitor.lock()
-        if let descriptor = outcome.descriptor { pointee.descriptors.release(descriptor) }
+        pointee.descriptors.release(outcome.word)
         if let version = outcome.version { releaseVersionLocked(version) }
         unlock()
     }
 
+    @inline(__always)
     private func isWrittenAndIdle(_ page: UInt64, _ word: Word) -> Bool {
-        let waits: Bool
-        if word.isDescriptor {
-            let content = pointee.descriptors.descriptor(word.descriptor).content
-            waits = content.isHeld && !content.isInvalid && content.activity == .idle
-        } else {
-            let state = WordState(word)
-            waits = state.isHeld && !state.isInvalid && state.activity == .idle
-        }
-        return waits && locked.pointee.versions.newest(page)?.pointee.state == .finished
+        if !word.isDescriptor && !word.isHeld { return false }
+        return isHeldAndIdle(word) && locked.pointee.versions.newest(page)?.pointee.state == .finished
     }
 
-    /// Report the write of a kept version again, now that the page is idle. Returns the action that follows.
-    private func retire(_ page: UInt64, _ outcome: inout Outcome) -> Action {
+    private func isHeldAndIdle(_ word: Word) -> Bool {
+        if word.isDescriptor {
+            let content = pointee.descriptors.descriptor(word.descriptor).content
+            return content.isHeld && !content.isInvalid && content.activity == .idle
+        }
+        let state = WordState(word)
+        return state.isHeld && !state.isInvalid && state.activity == .idle
+    }
+
+    /// Reports the write of a kept version again, now that the page is idle. The action that follows, if any, is the outcome's then.
+    private func retire(_ page: UInt64, _ outcome: inout Outcome) {
         let again = transitionLocked(page, .writtenBack(code: 0), context())
-        assert(again.descriptor == nil)
+        assert(!again.holds)
         outcome.effects.holders = again.effects.holders
-        return again.effects.action
+        outcome.effects.action = again.effects.action
     }
 }

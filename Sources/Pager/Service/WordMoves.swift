@@ -125,6 +125,6 @@ struct WordMoves {
         if wasHeld || after.isHeld || effects.held != .unchanged || effects.action == .flush || effects.action == .downgrade { return .locked }
         // (More than one client is more than a client's number can say.)
         let isOne = effects.count == 0 || effects.client != noClient
-        return isOne && effects.data == .used && effects.refusal == .none ? .plain : .free
+        return isOne && effects.isPlain ? .plain : .free
     }
 }

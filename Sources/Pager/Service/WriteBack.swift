@@ -72,9 +72,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Pages that may wait to be written before a worker that brings more helps to get rid of them.
     static var versionLimit: Int { 8192 }
 
-    /// The data at `address` is the newest version of the page. Locked. `version`: an empty record for it.
-    func storeLocked(_ version: JobPointer, _ address: vm_address_t) {
-        version.pointee.address = address
+    /// This is the newest version of its page. Locked.
+    func storeLocked(_ version: JobPointer) {
         if let old = locked.pointee.versions.newest(version.pointee.page) {
             locked.pointee.versions.remove(old)
             if old.pointee.state == .waiting {
@@ -107,6 +106,30 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         assert(!version.pointee.isNewest)
         version.pointee.next = locked.pointee.garbage
         locked.pointee.garbage = version
+    }
+
+    /// A record for a version. Locked; while there is no memory for it the lock is let go.
+    @inline(__always)
+    func takeSpareLocked() -> JobPointer {
+        guard let spare = locked.pointee.spareVersion else { return makeVersionLocked() }
+        locked.pointee.spareVersion = nil
+        return spare
+    }
+
+    @inline(never)
+    private func makeVersionLocked() -> JobPointer {
+        pointee.monitor.unlock()
+        // (It waits.)
+        let version = Memory.allocate(Job.self, 1, .waits).unsafelyUnwrapped
+        pointee.monitor.lock()
+        return version
+    }
+
+    /// The record was not used. It is to be freed, without the lock, if it comes back. Locked.
+    func giveSpareLocked(_ version: JobPointer) -> JobPointer? {
+        if locked.pointee.spareVersion != nil { return version }
+        locked.pointee.spareVersion = version
+        return nil
     }
 
     /// Lets the pager's lock go where versions may have been released under it.
