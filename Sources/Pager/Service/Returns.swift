@@ -1,7 +1,7 @@
 // `data_return`: pages come back.
 //
 // A thread that may call the translator at once writes them itself, from the message's own memory (*direct*); else they go to the
-// write-back. Either is decided for all pages of the message while it is its turn, so that the `lock_completed` behind
+// write-back, also where they can be written at once but have several clients. Either is decided for all pages of the message while it is its turn, so that the `lock_completed` behind
 // it finds them accounted for.
 
 import CPlatform

@@ -1,7 +1,8 @@
 // Returned pages on their way to the backing store.
 //
 // Each dirty page that cannot be written by the very thread that received it becomes a *version*: a `.write` job of the object's
-// queue, and the newest one of its page also an entry of `VersionIndex`, where others find the data without the store.
+// queue, and the newest one of its page also an entry of `VersionIndex`, where others find the data without the store. (Where nothing runs or waits
+// the queue is left out: the thread that took the page in writes the version at once.)
 //
 // Guarantees:
 //   W1  Versions of a page are written in the order in which they came; one that was not begun when a newer one
