@@ -103,7 +103,7 @@ private func takeReturn(_ pager: PagerPointer, _ control: mach_port_t, _ offset:
 @_cdecl("_pager_S_memory_object_lock_completed") @implementation
 public func _pager_S_memory_object_lock_completed(_ pager: OpaquePointer!, _ control: mach_port_t,
                                                   _ offset: vm_offset_t, _ length: vm_size_t) -> kern_return_t {
-    let pager = PagerObject.of(pager)
+    let pager = PagerObject.of(pager.unsafelyUnwrapped)
     if let client = sender(pager, control, offset) {
         pager.takeLockCompleted(client.pointee.number, offset, length)
     }

@@ -36,6 +36,26 @@ struct DescriptorHeader {
         self.traits = traits
     }
 
+    /// One page more. true: it is the first.
+    @inline(__always)
+    mutating func addPage() -> Bool {
+        lowPages &+= 1
+        if lowPages > 1 { return false }
+        if lowPages == 0 { highPages &+= 1 }
+        return lowPages == 1 && highPages == 0
+    }
+
+    /// One page less. true: it was the last.
+    @inline(__always)
+    mutating func removePage() -> Bool {
+        if lowPages == 0 {
+            precondition(highPages > 0)
+            highPages &-= 1
+        }
+        lowPages &-= 1
+        return lowPages == 0 && highPages == 0
+    }
+
     /// Page words (and whoever is about to store one) that refer to it: 40 bits, of which even the largest map cannot have more.
     var pages: UInt64 {
         get { widen(lowPages) | widen(UInt32(truncatingIfNeeded: highPages)) &<< 32 }

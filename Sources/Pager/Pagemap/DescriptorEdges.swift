@@ -137,7 +137,7 @@ extension DescriptorTable {
     func follow(_ edge: UnsafeMutablePointer<Edge>) -> EdgeHit? {
         let word = Word(loaded: edge.pointee.target)
         if word.isDescriptor {
-            guard let target = existing(word.descriptor), target.pointee.serial == edge.pointee.serial else {
+            guard let target = present(word.descriptor), target.pointee.serial == edge.pointee.serial else {
                 edge.pointee = Edge()
                 core.pointee.statistics.staleEdges &+= 1
                 return nil

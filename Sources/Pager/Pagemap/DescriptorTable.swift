@@ -42,6 +42,10 @@ struct DescriptorTable {
             set { link = UInt(bitPattern: newValue) }
         }
 
+        /// The same for a number that was in use once.
+        @inline(__always)
+        var present: DescriptorPointer? { link & 1 == 0 ? DescriptorPointer(bitPattern: link).unsafelyUnwrapped : nil }
+
         /// Of a free number. 0: none.
         var nextFree: UInt32 {
             get { link & 1 == 0 ? 0 : UInt32(truncatingIfNeeded: link &>> 1) }
@@ -206,8 +210,7 @@ struct DescriptorTable {
 
     @inline(__always)
     func retain(_ pointer: DescriptorPointer) {
-        if pointer.pointee.pages == 0 { noteUsed() }
-        pointer.pointee.pages &+= 1
+        if pointer.pointee.addPage() { noteUsed() }
     }
 
     /// One page less. The last one frees the descriptor, unless it is kept.
@@ -215,9 +218,7 @@ struct DescriptorTable {
 
     @inline(__always)
     func release(_ pointer: DescriptorPointer) {
-        precondition(pointer.pointee.pages > 0)
-        pointer.pointee.pages &-= 1
-        if pointer.pointee.pages == 0 { noteUnused(pointer) }
+        if pointer.pointee.removePage() { noteUnused(pointer) }
     }
 
     /// Nobody refers to it any more.
@@ -257,7 +258,11 @@ struct DescriptorTable {
     /// The descriptor with this number, of which the caller has a reference, or a page while the lock is held. (The reference is enough: the place
     /// of a number that is in use does not change.)
     @inline(__always)
-    func referenced(_ number: UInt32) -> Descriptor { Descriptor(pointer: slot(number).pointee.descriptor.unsafelyUnwrapped) }
+    func referenced(_ number: UInt32) -> Descriptor { Descriptor(pointer: slot(number).pointee.present.unsafelyUnwrapped) }
+
+    /// The descriptor that has this number now; nil: the number is free. It was in use once.
+    @inline(__always)
+    func present(_ number: UInt32) -> DescriptorPointer? { slot(number).pointee.present }
 
     // Numbers.
 

@@ -49,6 +49,8 @@ struct Word: Equatable {
     var descriptor: UInt32 { raw >> 1 }
     /// Of a direct word: the write-back has a version of the page.
     var isHeld: Bool { raw & WordLayout.heldBit != 0 }
+    /// The same, and nobody is at work on the page.
+    var isHeldAtRest: Bool { raw & (WordLayout.heldBit | WordLayout.activityMask) == WordLayout.heldBit }
 }
 
 /// Where each field lies. `widthsAddUp` is checked by the tests and, being constant, costs nothing.

@@ -121,6 +121,6 @@ extension ClientTable {
         locked.pointee.index.insert(UnsafeMutableRawPointer(client).assumingMemoryBound(to: HashLink.self),
                                   UInt64(control))
         client.pointee.isIndexed = true
-        ClientHints(core.pointee.hints.load(ordering: .relaxed))?.note(control, client.pointee.number)
+        ClientHints(core.pointee.hints.load(ordering: .relaxed))?.note(control, client)
     }
 }

@@ -187,8 +187,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// A client may die right after it returned a page: its control port is then dead in the message, too, and its death is
     /// announced behind the message. The data are the newest there are; they are taken as the page's writer's, if that
     /// is a client whose port has died. Where the store's page is bad a reader's copy may be all there is, and is taken likewise.
-    func deadWriter(_ control: mach_port_t, _ offset: vm_offset_t) -> ClientPointer? {
-        if control != .max { return nil }
+    @inline(__always)
+    func deadWriter(_ control: mach_port_t, _ offset: vm_offset_t) -> ClientPointer? { control == .max ? findDeadWriter(offset) : nil }
+
+    @inline(never)
+    private func findDeadWriter(_ offset: vm_offset_t) -> ClientPointer? {
         guard let slot = pointee.map.word(at: page(offset)) else { return nil }
         pointee.monitor.lock()
         let word = Word(loaded: slot.pointee.load(ordering: .acquiring))

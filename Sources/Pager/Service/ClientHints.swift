@@ -1,15 +1,15 @@
 // Where a client from the fifth on may be found by its control port's name, without a lock.
 //
-// A hint is a number and no more: the client with that number says itself which name it has, so one that is out of date, or gave way to another,
-// costs a look-up under the lock (`ClientTable.search`). Clients never move and are never freed, so any number that was written here once can
-// be looked at.
+// A hint is no more than a client's place in memory: the client there says itself which name it has, so one that is out of date, or gave way to
+// another, costs a look-up under the lock (`ClientTable.search`). Clients never move and are not freed before the table is, so any that was
+// written here once can be looked at.
 
 import CPlatform
 import Synchronization
 
 struct ClientHints {
-    /// Two places for each hash, one beside the other; 0: none, else the client's number.
-    let numbers: UnsafeMutablePointer<Atomic<UInt32>>
+    /// Two for each hash, one beside the other; 0: none, else a `ClientPointer`.
+    let places: UnsafeMutablePointer<Atomic<UInt>>
 
     // Twice two to the power of the bits.
     private static let hashBits: UInt32 = 7
@@ -17,19 +17,19 @@ struct ClientHints {
 
     /// nil: memory is exhausted.
     static func create() -> ClientHints? {
-        guard let block = Memory.allocateBytes(count * MemoryLayout<UInt32>.stride) else { return nil }
-        return ClientHints(numbers: block.bindMemory(to: Atomic<UInt32>.self, capacity: count))
+        guard let block = Memory.allocateBytes(count * MemoryLayout<UInt>.stride) else { return nil }
+        return ClientHints(places: block.bindMemory(to: Atomic<UInt>.self, capacity: count))
     }
 
-    private init(numbers: UnsafeMutablePointer<Atomic<UInt32>>) { self.numbers = numbers }
+    private init(places: UnsafeMutablePointer<Atomic<UInt>>) { self.places = places }
 
     @inline(__always)
     init?(_ address: UInt) {
-        guard let numbers = UnsafeMutablePointer<Atomic<UInt32>>(bitPattern: address) else { return nil }
-        self.numbers = numbers
+        guard let places = UnsafeMutablePointer<Atomic<UInt>>(bitPattern: address) else { return nil }
+        self.places = places
     }
 
-    func destroy() { Memory.free(numbers) }
+    func destroy() { Memory.free(places) }
 
     @inline(__always)
     private static func place(_ control: mach_port_t) -> Int {
@@ -37,23 +37,19 @@ struct ClientHints {
     }
 
     @inline(__always)
-    func find(_ control: mach_port_t, _ clients: ClientTable) -> ClientPointer? {
-        let place = ClientHints.place(control)
-        let first = numbers[place].load(ordering: .acquiring)
-        if first == 0 { return nil }
-        let client = clients.client(first)
+    func find(_ control: mach_port_t) -> ClientPointer? {
+        let first = places + ClientHints.place(control)
+        guard let client = ClientPointer(bitPattern: first.pointee.load(ordering: .acquiring)) else { return nil }
         if client.pointee.control.load(ordering: .acquiring) == control { return client }
-        let second = numbers[place + 1].load(ordering: .acquiring)
-        if second == 0 { return nil }
-        let other = clients.client(second)
+        guard let other = ClientPointer(bitPattern: (first + 1).pointee.load(ordering: .acquiring)) else { return nil }
         return other.pointee.control.load(ordering: .acquiring) == control ? other : nil
     }
 
     /// Locked.
-    func note(_ control: mach_port_t, _ number: ClientNumber) {
-        let place = ClientHints.place(control)
-        let first = numbers[place].load(ordering: .relaxed)
-        if first != 0 { numbers[place + 1].store(first, ordering: .releasing) }
-        numbers[place].store(number, ordering: .releasing)
+    func note(_ control: mach_port_t, _ client: ClientPointer) {
+        let first = places + ClientHints.place(control)
+        let before = first.pointee.load(ordering: .relaxed)
+        if before != 0 { (first + 1).pointee.store(before, ordering: .releasing) }
+        first.pointee.store(UInt(bitPattern: client), ordering: .releasing)
     }
 }

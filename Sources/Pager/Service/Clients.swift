@@ -148,7 +148,7 @@ struct ClientTable {
         // The name says the number.
         let said = first + Int(control & 3)
         if said.pointee.control.load(ordering: .acquiring) == control { return said }
-        if let hints = ClientHints(core.pointee.hints.load(ordering: .acquiring)), let client = hints.find(control, self) { return client }
+        if let hints = ClientHints(core.pointee.hints.load(ordering: .acquiring)), let client = hints.find(control) { return client }
         return findFirst(first, control)
     }
 
@@ -196,7 +196,7 @@ struct ClientTable {
             if !ClientTable.makeChunk(core.pointee.chunks, chunk) { return nil }
             // (Without memory for them the look-up goes the long way.)
             if core.pointee.hints.load(ordering: .relaxed) == 0, let hints = ClientHints.create() {
-                core.pointee.hints.store(UInt(bitPattern: hints.numbers), ordering: .releasing)
+                core.pointee.hints.store(UInt(bitPattern: hints.places), ordering: .releasing)
             }
         }
         locked.pointee.used = number + 1

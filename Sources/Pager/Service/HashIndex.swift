@@ -62,13 +62,15 @@ struct HashIndex {
         return nil
     }
 
+    @inline(__always)
     mutating func insert(_ link: HashLinkPointer, _ key: UInt64) {
         if count > mask { grow() }
         link.pointee = HashLink(next: nil, key: key)
-        append(link)
-        count += 1
+        if first(key) == nil { setFirst(key, link) } else { append(link) }
+        count &+= 1
     }
 
+    @inline(never)
     private mutating func append(_ link: HashLinkPointer) {
         guard var last = first(link.pointee.key) else {
             setFirst(link.pointee.key, link)
@@ -79,18 +81,21 @@ struct HashIndex {
     }
 
     /// The record must be in the index.
+    @inline(__always)
     mutating func remove(_ link: HashLinkPointer) {
+        count &-= 1
         let head = first(link.pointee.key)
-        count -= 1
-        if head == link {
-            setFirst(link.pointee.key, link.pointee.next)
-            return
-        }
-        var before = head.unsafelyUnwrapped
+        if head == link { setFirst(link.pointee.key, link.pointee.next) } else { remove(link, behind: head.unsafelyUnwrapped) }
+    }
+
+    @inline(never)
+    private func remove(_ link: HashLinkPointer, behind head: HashLinkPointer) {
+        var before = head
         while before.pointee.next != link { before = before.pointee.next.unsafelyUnwrapped }
         before.pointee.next = link.pointee.next
     }
 
+    @inline(never)
     private mutating func grow() {
         let newCount = buckets == nil ? HashIndex.initialBuckets : (mask + 1) * 2
         guard let new = Memory.allocate(HashLinkPointer?.self, newCount) else { return }

@@ -6,18 +6,18 @@ import Synchronization
 extension UnsafeMutablePointer where Pointee == PagerObject {
     func takeLockCompleted(_ number: ClientNumber, _ offset: vm_offset_t, _ length: vm_size_t) {
         pointee.monitor.lock()
-        if let (batch, place) = findBatchLocked(number, offset, length) {
+        if let (batch, client) = findBatchLocked(number, offset, length) {
             let page = batch.pointee.request.page
-            locked.pointee.ledger.batches.answer(batch, place)
+            locked.pointee.ledger.batches.answer(batch, client)
             return completeLocked(page, number)
         }
         takeOtherLocked(number, offset, length)
     }
 
-    /// The batch to which the client's answer belongs (L2 in Ledger.swift), and the client's place there.
+    /// The batch to which the client's answer belongs (L2 in Ledger.swift), and the client there.
     @inline(__always)
     private func findBatchLocked(_ number: ClientNumber, _ offset: vm_offset_t,
-                                 _ length: vm_size_t) -> (batch: LockBatchPointer, place: UInt32)? {
+                                 _ length: vm_size_t) -> (batch: LockBatchPointer, client: BatchedClientPointer)? {
         guard let page = singlePage(offset, length), let found = locked.pointee.ledger.batches.find(page, number) else { return nil }
         if !locked.pointee.ledger.isEmpty, let entry = sentLocked(number, offset, length),
            entry.pointee.serial < found.batch.pointee.serial { return nil }
@@ -54,10 +54,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func completeLocked(_ page: UInt64, _ number: ClientNumber) {
         let event = Event.lockCompleted(number), context = context()
         // Usually others are still to answer.
-        if let slot = pointee.map.word(at: page), Word(loaded: slot.pointee.load(ordering: .relaxed)).isDescriptor,
-           moveLocked(slot, event.edgeKey(context), { $0.action == .none }) != nil {
-            pointee.monitor.unlock()
-            return takenIn()
+        if let slot = pointee.map.word(at: page) {
+            let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
+            if word.isDescriptor, moveLocked(slot, word, event.edgeKey(context), { $0.action == .none }) != nil {
+                pointee.monitor.unlock()
+                return takenIn()
+            }
         }
         let outcome = transitionLocked(page, event, context)
         unlock()

@@ -10,18 +10,18 @@ import Synchronization
 extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Notes that all clients that are outstanding in this state, which the page came into in this hold of the lock, are asked: to flush
     /// the page, or to become readers. `sendBatch` must follow. nil: nothing was done. Locked.
-    @inline(__always)
+    @inline(never)
     func noteBatchLocked(_ page: UInt64, _ state: Word, _ effects: Effects) -> LockBatchPointer? {
         let downgrade = effects.action == .downgrade
         let request = lockRequest(page, effects)
         if !state.isDescriptor {
-            let outstanding = WordState(state).outstanding
+            let isQuiet = locked.pointee.ledger.isEmpty
             guard let batch = locked.pointee.ledger.batches.make(WordLayout.clients, request, asked: platform_clock_ms()) else { return nil }
-            var left = outstanding
+            var left = WordState(state).outstanding
             while left != 0 {
                 let number = UInt32(truncatingIfNeeded: left.trailingZeroBitCount) / 2
                 left &= left &- 1
-                if !addLocked(number, to: batch) { return giveUpLocked(batch) }
+                if !addLocked(number, to: batch, isQuiet) { return giveUpLocked(batch) }
             }
             return startLocked(batch, downgrade)
         }
@@ -34,20 +34,21 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         guard let batch = locked.pointee.ledger.batches.make(content.accessLimit, request,
                                                              asked: platform_clock_ms()) else { return nil }
         var isAlone = true
+        let isQuiet = locked.pointee.ledger.isEmpty
         content.forEachAccess { number, held in
-            if isAlone && (held == .revoking || held == .write) { isAlone = addLocked(number, to: batch) }
+            if (held == .revoking || held == .write) && !addLocked(number, to: batch, isQuiet) { isAlone = false }
         }
         return isAlone ? startLocked(batch, !request.flush) : giveUpLocked(batch)
     }
 
-    /// false: somebody else is asking the client for this range, or will next.
+    /// false: somebody else is asking the client for this range, or will next. `isQuiet`: nobody is asking anybody.
     @inline(__always)
-    private func addLocked(_ number: ClientNumber, to batch: LockBatchPointer) -> Bool {
+    private func addLocked(_ number: ClientNumber, to batch: LockBatchPointer, _ isQuiet: Bool) -> Bool {
         let client = pointee.clients.client(number)
         // A client that is leaving has its requests taken away under this lock; after that none may come. (One that is attached is known.)
         if client.pointee.attached.load(ordering: .acquiring) == 0 { return true }
-        if !locked.pointee.ledger.isEmpty && locked.pointee.ledger.isAsking(number, batch.pointee.request) { return false }
-        if client.acquire() { batch.append(number) }
+        if !isQuiet && locked.pointee.ledger.isAsking(number, batch.pointee.request) { return false }
+        if client.acquire() { batch.append(number, client) }
         return true
     }
 
@@ -63,9 +64,9 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     @inline(never)
     private func giveUpLocked(_ batch: LockBatchPointer) -> LockBatchPointer? {
-        for place in 0..<Int(batch.pointee.count) {
+        for place in 0..<batch.pointee.count {
             // (They are attached, and stay so while the lock is held.)
-            pointee.clients.client(batch.clients[place]).pointee.references.wrappingSubtract(1, ordering: .acquiringAndReleasing)
+            batch.client(at: place).pointee.references.wrappingSubtract(1, ordering: .acquiringAndReleasing)
         }
         locked.pointee.ledger.batches.giveBack(batch)
         return nil
@@ -77,8 +78,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let name = portName, request = batch.pointee.request
         // A kernel may keep us in this call while it waits for something else from us.
         Worker.mayWait()
-        for place in 0..<Int(batch.pointee.count) {
-            let client = pointee.clients.client(batch.clients[place])
+        for place in 0..<batch.pointee.count {
+            let client = batch.client(at: place)
             let result = pager_control_memory_object_lock_request(control(client), request.offset, request.length, request.returns,
                                                                   request.flush ? 1 : 0, request.lock, name)
             if result != 0 { sendLockAgain(client, request, name, result) }
@@ -103,8 +104,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     private func sendBehindLocked(_ batch: LockBatchPointer) {
         let request = batch.pointee.request
         locked.pointee.ledger.batches.noteSendingBehind(batch)
-        for place in 0..<Int(batch.pointee.count) {
-            guard let queued = nextLocked(batch.clients[place], request) else { continue }
+        for place in 0..<batch.pointee.count {
+            guard let queued = nextLocked(batch.number(at: place), request) else { continue }
             pointee.monitor.unlock()
             sendRest(queued)
             pointee.monitor.lock()

@@ -25,7 +25,7 @@ struct LockBatch {
     fileprivate(set) var count: UInt32 = 0
     fileprivate var left: UInt32 = 0
     /// Who answers next, if they answer in the order in which they were asked.
-    fileprivate var likely: UInt32 = 0
+    fileprivate var likely: UnsafeMutablePointer<BatchedClient>?
     fileprivate(set) var state = BatchState.sending
     /// Among those of `LockEntry`s.
     var serial: UInt64 = 0
@@ -40,60 +40,67 @@ struct LockBatch {
     }
 }
 
+struct BatchedClient {
+    fileprivate(set) var number: ClientNumber
+    /// Not 0: it has answered, or is gone. Locked.
+    fileprivate var isDone: UInt32 = 0
+    /// With a reference until its request is sent.
+    let client: ClientPointer
+}
+
 typealias LockBatchPointer = UnsafeMutablePointer<LockBatch>
+typealias BatchedClientPointer = UnsafeMutablePointer<BatchedClient>
 
 extension LockBatchPointer {
-    /// Behind the record: the clients' numbers, ascending, ...
+    /// Behind the record, by ascending numbers; then one with a number that is nobody's.
     @inline(__always)
-    var clients: UnsafeMutablePointer<ClientNumber> {
-        (UnsafeMutableRawPointer(self) + MemoryLayout<LockBatch>.stride).assumingMemoryBound(to: ClientNumber.self)
+    fileprivate var clients: BatchedClientPointer {
+        (UnsafeMutableRawPointer(self) + MemoryLayout<LockBatch>.stride).assumingMemoryBound(to: BatchedClient.self)
     }
 
-    /// ... and a bit for each: it has answered.
-    @inline(__always)
-    private var answered: UnsafeMutablePointer<UInt32> { clients + Int(pointee.capacity) }
+    fileprivate static func bytes(_ capacity: UInt32) -> Int {
+        // (One more is looked at: `likely` behind the last.)
+        MemoryLayout<LockBatch>.stride + Int(capacity + 1) * MemoryLayout<BatchedClient>.stride
+    }
 
     @inline(__always)
-    fileprivate func hasAnswered(_ place: UInt32) -> Bool { answered[Int(place &>> 5)] &>> (place & 31) & 1 != 0 }
+    func number(at place: UInt32) -> ClientNumber { clients[Int(place)].number }
 
     @inline(__always)
-    fileprivate func noteAnswer(_ place: UInt32) {
-        answered[Int(place &>> 5)] |= 1 &<< (place & 31)
+    func client(at place: UInt32) -> ClientPointer { clients[Int(place)].client }
+
+    @inline(__always)
+    fileprivate func noteAnswer(_ client: BatchedClientPointer) {
+        client.pointee.isDone = 1
         pointee.left &-= 1
-        pointee.likely = place &+ 1
-    }
-
-    static func bytes(_ capacity: UInt32) -> Int {
-        MemoryLayout<LockBatch>.stride + Int(capacity + (capacity + 31) / 32) * MemoryLayout<UInt32>.stride
+        pointee.likely = client + 1
     }
 
     /// The numbers come in ascending order; there is room.
     @inline(__always)
-    func append(_ client: ClientNumber) {
+    func append(_ number: ClientNumber, _ client: ClientPointer) {
         let place = pointee.count
-        assert(place < pointee.capacity && (place == 0 || clients[Int(place) - 1] < client))
-        clients[Int(place)] = client
-        if place & 31 == 0 { answered[Int(place &>> 5)] = 0 }
+        assert(place < pointee.capacity && (place == 0 || clients[Int(place) - 1].number < number))
+        (clients + Int(place)).initialize(to: BatchedClient(number: number, client: client))
         pointee.count = place &+ 1
-        pointee.left = place &+ 1
     }
 
-    /// The place of a client that has not answered. nil: it is not among them, or has.
+    /// The client, if it has not answered. nil: it is not among them, or has.
     @inline(__always)
-    func place(_ client: ClientNumber) -> UInt32? {
-        let likely = pointee.likely
-        if likely < pointee.count && clients[Int(likely)] == client { return hasAnswered(likely) ? nil : likely }
+    fileprivate func find(_ client: ClientNumber) -> BatchedClientPointer? {
+        if let likely = pointee.likely, likely.pointee.number == client { return likely.pointee.isDone == 0 ? likely : nil }
         return search(client)
     }
 
     @inline(never)
-    private func search(_ client: ClientNumber) -> UInt32? {
+    private func search(_ client: ClientNumber) -> BatchedClientPointer? {
         var low: UInt32 = 0, high = pointee.count
         while low < high {
             let middle = (low + high) / 2
-            if clients[Int(middle)] < client { low = middle + 1 } else { high = middle }
+            if clients[Int(middle)].number < client { low = middle + 1 } else { high = middle }
         }
-        return low < pointee.count && clients[Int(low)] == client && !hasAnswered(low) ? low : nil
+        let found = clients + Int(low)
+        return low < pointee.count && found.pointee.number == client && found.pointee.isDone == 0 ? found : nil
     }
 }
 
@@ -163,6 +170,9 @@ struct LockBatches {
     /// It is going to be sent.
     @inline(__always)
     mutating func insert(_ batch: LockBatchPointer) {
+        batch.pointee.left = batch.pointee.count
+        batch.pointee.likely = batch.clients
+        batch.clients[Int(batch.pointee.count)].number = noClient
         index.insert(UnsafeMutableRawPointer(batch).assumingMemoryBound(to: HashLink.self), batch.pointee.request.page)
         batch.pointee.next = first
         first?.pointee.previous = batch
@@ -176,13 +186,13 @@ struct LockBatches {
         free(batch)
     }
 
-    /// The batch from which this client has not answered for this page, and its place there.
+    /// The batch from which this client has not answered for this page, and the client there.
     @inline(__always)
-    func find(_ page: UInt64, _ client: ClientNumber) -> (batch: LockBatchPointer, place: UInt32)? {
+    func find(_ page: UInt64, _ client: ClientNumber) -> (batch: LockBatchPointer, client: BatchedClientPointer)? {
         var link = index.find(page)
         while let candidate = link {
             let batch = UnsafeMutableRawPointer(candidate).assumingMemoryBound(to: LockBatch.self)
-            if let place = batch.place(client) { return (batch, place) }
+            if let found = batch.find(client) { return (batch, found) }
             // (An older one may not have been sent to all.)
             link = index.findNext(candidate)
         }
@@ -199,8 +209,8 @@ struct LockBatches {
 
     /// The client there has answered.
     @inline(__always)
-    mutating func answer(_ batch: LockBatchPointer, _ place: UInt32) {
-        batch.noteAnswer(place)
+    mutating func answer(_ batch: LockBatchPointer, _ client: BatchedClientPointer) {
+        batch.noteAnswer(client)
         if batch.pointee.left == 0 && batch.pointee.state == .sent { remove(batch) }
     }
 
@@ -216,7 +226,7 @@ struct LockBatches {
         var batch = first
         while let one = batch {
             batch = one.pointee.next
-            if let place = one.place(client) { answer(one, place) }
+            if let found = one.find(client) { answer(one, found) }
         }
     }
 
@@ -225,7 +235,7 @@ struct LockBatches {
         var batch = first
         while let one = batch {
             if one.pointee.asked <= time {
-                for place in 0..<one.pointee.count where !one.hasAnswered(place) { return one.clients[Int(place)] }
+                for index in 0..<Int(one.pointee.count) where one.clients[index].isDone == 0 { return one.clients[index].number }
             }
             batch = one.pointee.next
         }

@@ -13,7 +13,7 @@ struct Outcome {
     /// Without a lock: the word that the page's became. Under the lock: how many clients had attached by then.
     private let since: UInt32
     /// Without a lock: the page's word. Under the lock: `.supplyHeld`'s version, with a reference until `releaseOutcome`; the batch of `.flush`
-    /// and `.downgrade`, which is to be sent; else 0, or `withoutMemory`.
+    /// and `.downgrade`, which is to be sent; the version that the caller of `.store` is to write; else 0, or `withoutMemory`.
     private let place: UInt
 
     private static let withoutMemory: UInt = 1
@@ -42,6 +42,13 @@ struct Outcome {
         self.init(effects: effects, word: .untouched, since: 0, place: UInt(bitPattern: batch))
     }
 
+    /// The same, where data were stored. `begun`: this thread is to write them.
+    @inline(__always)
+    init(effects: Effects, begun: JobPointer?) {
+        assert(effects.data == .store && effects.action == .none)
+        self.init(effects: effects, word: .untouched, since: 0, place: UInt(bitPattern: begun))
+    }
+
     /// Decided without a lock.
     @inline(__always)
     init(effects: Effects, word: Word, slot: WordPointer, new: Word) {
@@ -57,6 +64,10 @@ struct Outcome {
     @inline(__always)
     var version: JobPointer? { effects.action == .supplyHeld ? JobPointer(bitPattern: place) : nil }
 
+    /// Data were stored: the version that the caller is to write now, for which it has the executor. nil: it waits in the queue.
+    @inline(__always)
+    var begun: JobPointer? { effects.data == .store ? JobPointer(bitPattern: place) : nil }
+
     /// `.flush`, `.downgrade`: the requests that are to be sent. nil: each client in `word` is to be asked by itself.
     @inline(__always)
     var batch: LockBatchPointer? { isAsking ? LockBatchPointer(bitPattern: place) : nil }
@@ -67,6 +78,9 @@ struct Outcome {
     /// It was decided under the lock.
     @inline(__always)
     private var isLocked: Bool { place == 0 || effects.action == .supplyHeld || isAsking }
+
+    /// Something is to be done.
+    var isDue: Bool { effects.action != .none || effects.refusal != .none }
 
     /// Something is held until `releaseOutcome`.
     @inline(__always)

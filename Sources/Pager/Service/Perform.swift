@@ -230,8 +230,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
                 askOutstanding(page, outcome)
                 return nil
             }
-            releaseOutcome(outcome)
-            outcome = transition(page, .sent, context(hadHolders: effects.holders))
+            outcome = transitionSent(page, outcome, hadHolders: effects.holders)
             endAnswers(phase)
         }
     }

@@ -1,7 +1,7 @@
 // `data_return`: pages come back.
 //
 // A thread that may call the translator at once writes them itself, from the message's own memory (*direct*); else they go to the
-// write-back. Either is decided for all pages of the message while it is its turn, so that the `lock_completed` behind
+// write-back, also where they can be written at once but have several clients. Either is decided for all pages of the message while it is its turn, so that the `lock_completed` behind
 // it finds them accounted for.
 
 import CPlatform
@@ -31,6 +31,34 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The data, `count` whole pages, are ours. `isClaimed`: so is the executor, for a direct write.
     func takeReturn(_ client: ClientNumber, _ first: UInt64, _ data: vm_address_t, _ count: Int, dirty: Bool,
                     keepsCopy: Bool, isClaimed: Bool = false) {
+        if count == 1 && dirty && !isClaimed && pointee.clients.attachedCount != 1 && tryClaim(.write) {
+            return takeReturnedPage(client, first, data, keepsCopy)
+        }
+        takeReturnedRun(client, first, data, count, dirty: dirty, keepsCopy: keepsCopy, isClaimed: isClaimed)
+    }
+
+    /// A changed page of an object with several clients, while nothing runs or waits: its version is in the write-back, but the queue is left
+    /// out, since this thread has the executor for its write.
+    @inline(__always)
+    private func takeReturnedPage(_ client: ClientNumber, _ page: UInt64, _ data: vm_address_t, _ keepsCopy: Bool) {
+        let outcome = transitionReturned(page, .returned(client, dirty: true, keepsCopy: keepsCopy), context(), data, begins: true)
+        let effects = outcome.effects
+        if effects.refusal != .none { refuse(effects.refusal, page, client) }
+        takenIn()
+        if let version = outcome.begun {
+            writeVersion(version)
+        } else if effects.data == .discard {
+            freePages(data, 1)
+        }
+        // The last copy has gone: the translator is to be told.
+        if effects.action == .notify { follow(.write, NextCall(action: .notify, page: page, hadHolders: false)) }
+        finishClaim()
+        if pointee.executor.load(ordering: .relaxed) & Executor.waiting != 0 { helpWriting() }
+    }
+
+    @inline(never)
+    private func takeReturnedRun(_ client: ClientNumber, _ first: UInt64, _ data: vm_address_t, _ count: Int, dirty: Bool,
+                                 keepsCopy: Bool, isClaimed: Bool) {
         let direct = isClaimed || dirty && pointee.clients.attachedCount == 1 && tryClaim(.write)
         var writes = PageMask(), notices = PageMask()
         // The executor is held.

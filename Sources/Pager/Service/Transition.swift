@@ -33,16 +33,27 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return outcome
     }
 
-    /// A page comes back, with its data at `address`, which go to the write-back where the effects say `.store`.
+    /// A page comes back, with its data at `address`, which go to the write-back where the effects say `.store`. `begins`: the caller has
+    /// the executor, and writes them at once if it may (`Outcome.begun`).
     @inline(never)
-    func transitionReturned(_ page: UInt64, _ event: Event, _ context: Context, _ address: vm_address_t) -> Outcome {
+    func transitionReturned(_ page: UInt64, _ event: Event, _ context: Context, _ address: vm_address_t, begins: Bool = false) -> Outcome {
         let key = event.edgeKey(context), slot = pointee.map.word(at: page) ?? pointee.strayWord
-        if let outcome = transitionFreely(slot, event, key, context) { return outcome }
+        // (Where it may begin there are several clients, and data that are dirty.)
+        if !begins, let outcome = transitionFreely(slot, event, key, context) { return outcome }
         // A return cannot be refused for want of memory: its record is made first.
         let version = lockWithVersion(page, address)
-        let outcome = transitionLocked(slot, page, event, key, context, version)
+        var outcome = transitionLocked(slot, page, event, key, context, version)
         var unused: JobPointer?
-        if version.pointee.references == 0 { unused = giveSpareLocked(version) }
+        if outcome.effects.data == .store {
+            if begins && !locked.pointee.aside.covers(page) {
+                version.pointee.state = .writing
+                outcome = Outcome(effects: outcome.effects, begun: version)
+            } else {
+                enqueueLocked(version)
+            }
+        } else {
+            unused = giveSpareLocked(version)
+        }
         unlock()
         Memory.free(unused)
         return outcome
@@ -104,12 +115,13 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return version
     }
 
+    @inline(__always)
     func transitionLocked(_ page: UInt64, _ event: Event, _ context: Context) -> Outcome {
         guard let slot = slot(page, event) else { return Outcome.noMemory }
         return transitionLocked(slot, page, event, event.edgeKey(context), context, nil)
     }
 
-    /// `version`: a record of the data that came with the event, should they be stored; then there are references to it.
+    /// `version`: a record of the data that came with the event, should they be stored.
     @inline(never)
     private func transitionLocked(_ slot: WordPointer, _ page: UInt64, _ event: Event, _ key: UInt64, _ context: Context,
                                   _ version: JobPointer?) -> Outcome {
@@ -217,8 +229,14 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     @inline(__always)
     func moveLocked(_ slot: WordPointer, _ key: UInt64, _ isWanted: (Effects) -> Bool) -> Effects? {
         if key == 0 { return nil }
-        let word = Word(loaded: slot.pointee.load(ordering: .acquiring)), table = pointee.descriptors
-        if !word.isDescriptor { return moveFromWordLocked(slot, word, key, isWanted) }
+        let word = Word(loaded: slot.pointee.load(ordering: .acquiring))
+        return word.isDescriptor ? moveLocked(slot, word, key, isWanted) : moveFromWordLocked(slot, word, key, isWanted)
+    }
+
+    /// The same for a page that is in a descriptor.
+    @inline(__always)
+    func moveLocked(_ slot: WordPointer, _ word: Word, _ key: UInt64, _ isWanted: (Effects) -> Bool) -> Effects? {
+        let table = pointee.descriptors
         let from = table.referenced(word.descriptor).pointer
         guard let edge = table.edge(from, key), edge.pointee.isPlain else { return nil }
         let effects = Effects(edge.pointee.payload)
@@ -265,6 +283,24 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             : WordState(word).access(of: client)
     }
 
+    /// The outcome's answers are sent, and its work is done.
+    @inline(__always)
+    func transitionSent(_ page: UInt64, _ outcome: Outcome, hadHolders: Bool) -> Outcome {
+        let context = context(hadHolders: hadHolders)
+        return outcome.holds ? transitionReleasing(page, outcome, context) : transition(page, .sent, context)
+    }
+
+    /// In one hold of the lock.
+    @inline(never)
+    private func transitionReleasing(_ page: UInt64, _ outcome: Outcome, _ context: Context) -> Outcome {
+        pointee.monitor.lock()
+        pointee.descriptors.release(outcome.word)
+        if let version = outcome.version { releaseVersionLocked(version) }
+        let next = transitionLocked(page, .sent, context)
+        unlock()
+        return next
+    }
+
     /// The outcome's work is done.
     @inline(__always)
     func releaseOutcome(_ outcome: Outcome) {
@@ -281,17 +317,14 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     @inline(__always)
     private func isWrittenAndIdle(_ page: UInt64, _ word: Word) -> Bool {
-        if !word.isDescriptor && !word.isHeld { return false }
-        return isHeldAndIdle(word) && locked.pointee.versions.newest(page)?.pointee.state == .finished
+        let isAtRest = word.isDescriptor ? isHeldAndIdle(word.descriptor) : word.isHeldAtRest && !WordState(word).isInvalid
+        return isAtRest && locked.pointee.versions.newest(page)?.pointee.state == .finished
     }
 
-    private func isHeldAndIdle(_ word: Word) -> Bool {
-        if word.isDescriptor {
-            let content = pointee.descriptors.descriptor(word.descriptor).content
-            return content.isHeld && !content.isInvalid && content.activity == .idle
-        }
-        let state = WordState(word)
-        return state.isHeld && !state.isInvalid && state.activity == .idle
+    @inline(never)
+    private func isHeldAndIdle(_ number: UInt32) -> Bool {
+        let content = pointee.descriptors.descriptor(number).content
+        return content.isHeld && !content.isInvalid && content.activity == .idle
     }
 
     /// Reports the write of a kept version again, now that the page is idle. The action that follows, if any, is the outcome's then.

@@ -1,7 +1,8 @@
 // Returned pages on their way to the backing store.
 //
 // Each dirty page that cannot be written by the very thread that received it becomes a *version*: a `.write` job of the object's
-// queue, and the newest one of its page also an entry of `VersionIndex`, where others find the data without the store.
+// queue, and the newest one of its page also an entry of `VersionIndex`, where others find the data without the store. (Where nothing runs or waits
+// the queue is left out: the thread that took the page in writes the version at once.)
 //
 // Guarantees:
 //   W1  Versions of a page are written in the order in which they came; one that was not begun when a newer one
@@ -72,7 +73,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// Pages that may wait to be written before a worker that brings more helps to get rid of them.
     static var versionLimit: Int { 8192 }
 
-    /// This is the newest version of its page. Locked.
+    /// This is the newest version of its page. It is to be queued, or written by the caller. Locked.
     func storeLocked(_ version: JobPointer) {
         if let old = locked.pointee.versions.newest(version.pointee.page) {
             locked.pointee.versions.remove(old)
@@ -88,7 +89,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         locked.pointee.versions.insert(version)
         version.pointee.references += 1
         locked.pointee.versions.begin(version)
-        enqueueLocked(version)
     }
 
     /// The page's version is not needed any more (or is superseded). Locked.
@@ -133,9 +133,14 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     /// Lets the pager's lock go where versions may have been released under it.
+    @inline(__always)
     func unlock() {
-        var version = locked.pointee.garbage
-        if version == nil { return pointee.monitor.unlock() }
+        if let garbage = locked.pointee.garbage { unlockFreeing(garbage) } else { pointee.monitor.unlock() }
+    }
+
+    @inline(never)
+    private func unlockFreeing(_ garbage: JobPointer) {
+        var version: JobPointer? = garbage
         locked.pointee.garbage = nil
         var unneeded = UnneededPages(pager: self)
         if let first = version, locked.pointee.spareVersion == nil {
@@ -150,6 +155,22 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             Memory.free(old)
         }
         unneeded.giveBack()
+    }
+
+    /// Writes a version that is not in the queue. The executor is held.
+    @inline(__always)
+    func writeVersion(_ version: JobPointer) {
+        let page = version.pointee.page
+        let next = inCallback(.write, page...page) { _ in
+            let code = pager_write_page(pointee.user, offset(page), version.pointee.address)
+            if code == 0 { pointee.counters.pageOuts.increment() }
+            pointee.monitor.lock()
+            let outcome = finishLocked(version, code)
+            pointee.monitor.wakeAll()
+            unlock()
+            return outcome.isDue ? advance(page, outcome, 0) : nil
+        }
+        follow(.write, next)
     }
 
     /// The newest version of a held page, with a reference, so that it can be sent whatever becomes of it. Locked.
@@ -261,11 +282,10 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         while true {
             let page = version.pointee.page
             let outcome = finishLocked(version, code)
-            let isDue = outcome.map { $0.effects.action != .none || $0.effects.refusal != .none } ?? false
-            guard !isDue, run.isNextWritten, let next = callback.pointee.rest else {
+            guard !outcome.isDue, run.isNextWritten, let next = callback.pointee.rest else {
                 pointee.monitor.wakeAll()
                 unlock()
-                return isDue ? outcome.flatMap { advance(page, $0, 0) } : nil
+                return outcome.isDue ? advance(page, outcome, 0) : nil
             }
             callback.pointee.rest = next.pointee.next
             callback.pointee.pages = next.pointee.page...callback.pointee.pages.upperBound
@@ -276,11 +296,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     /// What follows for the page. Locked.
-    private func finishLocked(_ version: JobPointer, _ code: Int32) -> Outcome? {
+    private func finishLocked(_ version: JobPointer, _ code: Int32) -> Outcome {
         version.pointee.state = .finished
         version.pointee.code = code
         locked.pointee.versions.end(version)
-        var outcome: Outcome?
+        var outcome = Outcome.nothing
         if version.pointee.isNewest {
             outcome = transitionLocked(version.pointee.page, .writtenBack(code: code), context())
         }
