@@ -60,7 +60,7 @@ extension Machine {
         case .idle, .downgrading, .flushing: agrees = world.owner.work == .none
         case .pagingIn: agrees = world.owner.work == .read || world.owner.work == .supply
         case .pagingOut: agrees = world.owner.work == .write
-        case .unlocking: agrees = world.owner.work == .unlock
+        case .unlocking: agrees = world.owner.work == .unlock || world.owner.work == .unlockBeforeSupply
         case .sending: agrees = world.owner.sends
         case .notifying: agrees = world.owner.work == .notify
         }
@@ -69,6 +69,7 @@ extension Machine {
         if world.owner.work == .read && (world.writeBack.newest != .none || world.writeBack.isWriting) {
             object("read: while a newer version is in memory")
         }
+        if world.owner.work == .unlockBeforeSupply && world.owner.version != world.newest { object("read: what is at hand is not the newest") }
         if world.owner.work == .write && world.writeBack.isWriting { object("write: two at once") }
     }
 

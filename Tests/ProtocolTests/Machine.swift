@@ -10,6 +10,7 @@
 //   - A user's lock request that flushes ends in `.released`, unless data was sent to the client since it was
 //     issued. That is noted after sending and before `.sent`.
 //   - `supplyHeld` sends the version that was the newest when the rules decided it.
+//   - What was read is there with `.readDone`, and, if an unlock is wanted then, with that one's report as well.
 
 @testable import Pager
 
@@ -67,9 +68,13 @@ final class Machine {
         case .none: break
         case .read: begin(&world, .read, effects)
         case .write: begin(&world, .write, effects, version: data)
-        case .unlock: begin(&world, .unlock, effects)
+        case .unlock:
+            let keeps = Machine.bringsData(event) && effects.data == .used
+            begin(&world, keeps ? .unlockBeforeSupply : .unlock, effects, version: keeps ? data : 0)
         case .notify: begin(&world, .notify, effects)
-        case .supply: begin(&world, .supply, effects, answer.recipients, version: data)
+        case .supply:
+            if !Machine.bringsData(event) { object("supply: there are no data at hand") }
+            begin(&world, .supply, effects, answer.recipients, version: data)
         case .supplyHeld: begin(&world, .supply, effects, answer.recipients, version: held)
         case .error: begin(&world, .error, effects, answer.recipients)
         case .grantWrite: begin(&world, .grant, effects, answer.recipients)
@@ -80,6 +85,14 @@ final class Machine {
             if !world.owesNotice { object("notice: nobody had the page since the last") }
             if world.writeBack.newest != .none || world.writeBack.isWriting { object("notice: before the page is written") }
             world.owesNotice = false
+        }
+    }
+
+    /// The owner has the page's data when it reports this.
+    private static func bringsData(_ event: Event) -> Bool {
+        switch event {
+        case .readDone(0, _), .writeDone, .unlockDone(_, true), .offered: return true
+        default: return false
         }
     }
 

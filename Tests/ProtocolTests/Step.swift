@@ -150,7 +150,7 @@ extension Machine {
         case .write:
             take(.writeDone(0))
             for code in bounds.writeFailures { take(.writeDone(code)) }
-        case .unlock:
+        case .unlock, .unlockBeforeSupply:
             take(.unlockDone(0))
             for code in bounds.unlockFailures { take(.unlockDone(code)) }
         case .notify: take(.notified)
@@ -189,7 +189,8 @@ extension Machine {
         case .sent: report(&world, .sent)
         case .readDone(let code, let lock): report(&world, .readDone(code: code, writeLock: lock))
         case .writeDone(let code): report(&world, .writeDone(code: code))
-        case .unlockDone(let code): report(&world, .unlockDone(code: code))
+        case .unlockDone(let code):
+            report(&world, .unlockDone(code: code, hasData: world.owner.work == .unlockBeforeSupply))
         case .notified: report(&world, .notified)
         case .startWrite: world.writeBack.newest = .writing
         case .endWrite(let code): endWrite(&world, code)

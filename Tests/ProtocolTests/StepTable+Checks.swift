@@ -11,7 +11,7 @@ extension StepTable {
     /// For kernels that keep to the protocol.
     static func judgeAnswer(_ before: ModelState, _ event: Event, _ context: Context, _ effects: Effects,
                             _ after: ModelState, _ queue: [Waiter]) -> String? {
-        judgeAnyAnswer(before, event, effects, after, queue) ?? judgeRefusal(effects)
+        judgeAnyAnswer(before, event, effects, after, queue) ?? judgeRefusal(effects) ?? judgeProgress(before, event, context, effects)
     }
 
     /// For all kernels.
@@ -133,6 +133,8 @@ extension StepTable {
                 && after.pendingError(of: first) == 0 && recipients.count == 1
             var isRead = false
             if case .readDone(effects.code, _) = event { isRead = true }
+            // Refused before anybody had the page.
+            if event == .unlockDone(code: effects.code, hasData: true) && queue[0].write { isRead = recipients.count == 1 }
             let isPage = after.isInvalid || before.isInvalid
             if !isOwn && !isRead && !isPage { return "error: \(effects.code) comes from nowhere" }
         }
@@ -149,10 +151,16 @@ extension StepTable {
                 }
             }
         }
-        if case .unlockDone(let code) = event, code != 0, let first = before.queue.first, first.write,
+        if case .unlockDone(let code, false) = event, code != 0, let first = before.queue.first, first.write,
            before.access(of: first.client) == .read {
             if after.pendingError(of: first.client) != code || after.access(of: first.client) != .revoking
                 || effects.action != .flush { return "error: a refused unlock is neither flushed nor remembered" }
+        }
+        if case .unlockDone(let code, true) = event, code != 0, let first = before.queue.first, first.write {
+            let isTold = effects.action == .error && recipients == [first.client]
+            if !isTold && !(effects.action == .notify && after.pendingError(of: first.client) == code) {
+                return "error: a refused unlock is neither told nor remembered"
+            }
         }
         return nil
     }
@@ -162,8 +170,21 @@ extension StepTable {
         if case .readDone(0, true) = event, effects.action == .supply, effects.write || !after.isWriteLocked {
             return "write lock: is not kept"
         }
+        if case .unlockDone(let code, true) = event, code != 0, effects.action == .supply, effects.write || !after.isWriteLocked {
+            return "write lock: is not kept, though the unlock was refused"
+        }
         if effects.action == .grantWrite && before.isWriteLocked && event != .unlockDone(code: 0) {
             return "write lock: writing is permitted without an unlock"
+        }
+        return nil
+    }
+
+    /// Where several clients write, a page that is given to one locked may be taken from it before its unlock comes, over and over.
+    private static func judgeProgress(_ before: ModelState, _ event: Event, _ context: Context, _ effects: Effects) -> String? {
+        // (Who was alone when it asked does not stand in the queue.)
+        if case .readDone(0, true) = event, effects.action == .supply, !context.sole, let first = before.queue.first, first.write,
+           recipients(before, effects) == [first.client] {
+            return "progress: one of several gets the page to write locked"
         }
         return nil
     }

@@ -40,7 +40,7 @@ struct Question: Hashable {
         case .clientGone(let client): return code(5, Int(client))
         case .readDone(let error, let lock): return code(6, Failure.number(error), lock, had)
         case .writeDone(let error): return code(7, Failure.number(error), had)
-        case .unlockDone(let error): return code(8, Failure.number(error), had)
+        case .unlockDone(let error, let hasData): return code(8, Failure.number(error), had, hasData)
         case .sent: return code(9, 0, had)
         case .notified: return code(10, 0, had)
         case .writtenBack(let error): return code(11, Failure.number(error))
@@ -150,7 +150,9 @@ final class StepTable {
         switch event {
         case .readDone: required = [.pagingIn]
         case .writeDone: required = [.pagingOut]
-        case .unlockDone: required = [.unlocking]
+        case .unlockDone(_, let hasData):
+            if hasData && (!state.isAccessEmpty || state.isHeld) { return "owner: data are at hand, and newer ones elsewhere" }
+            required = [.unlocking]
         case .sent: required = [.sending, .pagingIn]
         case .notified: required = [.notifying]
         case .writtenBack: return state.isHeld ? nil : "owner: a version was written that the page does not hold"

@@ -67,7 +67,7 @@ extension World {
     var key: Key {
         var key = Key()
         var packer = Packer()
-        packer.put(owner.work.rawValue, 3)
+        packer.put(owner.work.rawValue, 4)
         packer.put(owner.hadHolders)
         packer.put(owner.recipients, 3)
         packer.put(owner.unsent, 3)
@@ -95,7 +95,7 @@ extension World {
 
     init(key: Key) {
         var fields = Unpacker(bits: key.work)
-        owner.work = .init(rawValue: fields.take(3))!
+        owner.work = .init(rawValue: fields.take(4))!
         owner.hadHolders = fields.take()
         owner.recipients = fields.take(3)
         owner.unsent = fields.take(3)

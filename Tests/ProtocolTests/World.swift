@@ -91,7 +91,12 @@ struct Kernel {
 
 /// What the page's owner has in hand.
 struct Owner {
-    enum Work: UInt8 { case none, read, write, unlock, notify, supply, error, grant }
+    enum Work: UInt8 {
+        case none, read, write, unlock
+        /// `pager_unlock_page` with what was read at hand.
+        case unlockBeforeSupply
+        case notify, supply, error, grant
+    }
 
     var work = Work.none
     /// `Effects.holders` of the action's beginning.
@@ -101,11 +106,11 @@ struct Owner {
     var write = false, precious = false
     /// An offer is being sent: no request and no client is taken in meanwhile.
     var isOffer = false
-    /// Of the data that is written or supplied.
+    /// Of the data that is written, supplied, or kept at hand.
     var version: UInt8 = 0
 
     var sends: Bool { work.rawValue >= Work.supply.rawValue }
-    var hasData: Bool { work == .write || work == .supply }
+    var hasData: Bool { work == .write || work == .unlockBeforeSupply || work == .supply }
 }
 
 /// The page's part of the write-back queue.

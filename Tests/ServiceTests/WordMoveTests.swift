@@ -11,7 +11,8 @@ final class WordMoveTests: XCTestCase {
          .clientGone(client), .returned(client, dirty: true, keepsCopy: false), .returned(client, dirty: true, keepsCopy: true),
          .returned(client, dirty: false, keepsCopy: false)]
     } + [.readDone(code: 0, writeLock: false), .readDone(code: 0, writeLock: true), .readDone(code: 5, writeLock: false), .writeDone(code: 0),
-         .writeDone(code: 28), .unlockDone(code: 0), .unlockDone(code: 5), .sent, .notified, .writtenBack(code: 0), .writtenBack(code: 5)]
+         .writeDone(code: 28), .unlockDone(code: 0), .unlockDone(code: 5), .unlockDone(code: 0, hasData: true),
+         .unlockDone(code: 5, hasData: true), .sent, .notified, .writtenBack(code: 0), .writtenBack(code: 5)]
 
     private static let contexts: [Context] = [Context(), Context(sole: true), Context(notify: true), Context(sole: true, notify: true, direct: true),
                                               Context(hadHolders: true), Context(isOffered: true)]
@@ -22,7 +23,7 @@ final class WordMoveTests: XCTestCase {
         switch event {
         case .readDone: return state.activity == .pagingIn
         case .writeDone: return state.activity == .pagingOut
-        case .unlockDone: return state.activity == .unlocking
+        case .unlockDone(_, let hasData): return state.activity == .unlocking && !(hasData && (!state.isAccessEmpty || state.isHeld))
         case .sent: return state.activity == .sending
         case .notified: return state.activity == .notifying
         case .writtenBack: return state.isHeld

@@ -37,7 +37,8 @@ static void test_write_lock_asks_before_the_first_write(void **state)
     }
 }
 
-/* A write request of a locked page: supplied read-only all the same, then asked (section 3).  */
+/* A write request of a locked page: a lone client gets it read-only all the same, then pager_unlock_page is asked; one of several gets it when that
+   has been asked (section 3; test_write_lock.c).  */
 static void test_write_lock_on_a_write_request(void **state)
 {
     for (int kernels = 1; kernels <= 2; kernels++) {
@@ -49,7 +50,8 @@ static void test_write_lock_on_a_write_request(void **state)
         if (scripted(&scene.party)) {
             struct sk_message message;
             assert_int_equal(sk_last_message(scene.x->object, SK_DATA_SUPPLY, &message), 0);
-            assert_int_equal(message.access, VM_PROT_WRITE);
+            assert_int_equal(message.access, kernels == 1 ? VM_PROT_WRITE : VM_PROT_NONE);
+            assert_int_equal(locks(scene.x), kernels == 1);
         }
         /* The next page-in says anew whether there is a lock.  */
         pager_return(scene.party.world.pager, 1);

@@ -5,7 +5,7 @@
 /* ---- Going away, in every role ---- */
 
 /* (Those for which a message is held back are in ../pager/test_misbehave.c.)  */
-enum role { READER, WRITER, DIRTY_WRITER, UNLOCKING, PAGING_IN, WRITTEN_BACK, ROLES };
+enum role { READER, WRITER, DIRTY_WRITER, UNLOCKING, PAGING_IN, UNLOCKED_FIRST, WRITTEN_BACK, ROLES };
 
 /* Client V gets into its role with page 0.  */
 static void take_role(struct world *world, struct client *v, enum role role)
@@ -32,6 +32,12 @@ static void take_role(struct world *world, struct client *v, enum role role)
         store_close_gate(world, CALL_READ);
         ask(v, 0, RW);
         store_wait_gate(world, CALL_READ, 1);
+        break;
+    case UNLOCKED_FIRST:
+        store_write_lock(world, 1);
+        store_close_gate(world, CALL_UNLOCK);
+        ask(v, 0, RW);
+        store_wait_gate(world, CALL_UNLOCK, 1);
         break;
     case WRITTEN_BACK:
         put(v, 0, 77);

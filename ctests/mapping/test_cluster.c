@@ -199,6 +199,47 @@ static void test_two_kernels(void **state)
     land_close(&land);
 }
 
+/* One of several clients asks to write pages that need pager_unlock_page, in one message: they are read by one call, and each is unlocked by itself
+   before it is supplied; one that is refused is refused alone.  */
+static void test_locked_pages_of_several_clients(void **state)
+{
+    (void) state;
+    struct land land;
+    land_open(&land, 1, 64, 0);
+    memset(&reader, 0, sizeof reader);
+    reader.pages = 64;
+    reader.write_lock = 1;
+    store_write_lock(&land.world, 1);
+    memory m = land_map(&land, 0, 0, 64, RW);
+    sk_kernel *kernel = sk_kernel_create("several");
+    sk_object *object = sk_map(kernel, land.world.port);
+    store_close_gate(&land.world, CALL_READ);
+    /* The others wait behind it, and are taken along with one another.  */
+    assert_int_equal(sk_request(object, page_offset(20), VM_PROT_READ), 0);
+    store_wait_gate(&land.world, CALL_READ, 1);
+    const struct sk_message message = { .id = SK_DATA_REQUEST, .offset = page_offset(8), .length = page_offset(8), .access = RW };
+    assert_int_equal(sk_send_raw(object, &message, NULL, 0), 0);
+    world_fence(&land.world);
+    unsigned locks = sk_count(object, SK_LOCK_REQUEST);
+    store_fail(&land.world, CALL_UNLOCK, ENOSPC, 1);
+    store_open_gate(&land.world, CALL_READ);
+    assert_int_equal(sk_wait_message(object, SK_DATA_ERROR, 1, 0), 0);
+    for (size_t page = 9; page < 16; page++) {
+        assert_int_equal(sk_wait_page(object, page_offset(page), SK_WANT_WRITABLE, 0), 0);
+        assert_int_equal(kernel_byte(object, page), page + 1);
+    }
+    world_settle(&land.world);
+    assert_int_equal(pager_get_error(land.world.pager, page_offset(8)), ENOSPC);
+    assert_int_equal(reader.calls, 1);
+    assert_int_equal(reader.read, 8);
+    assert_int_equal(store_count(&land.world, CALL_UNLOCK), 8);
+    assert_int_equal(sk_count(object, SK_LOCK_REQUEST), locks);
+    assert_int_equal(peek(at(m, 9)), 10);
+    unmap(m, 64);
+    sk_kernel_destroy(kernel);
+    land_close(&land);
+}
+
 /* A small cache: no page is pushed out by the neighbours that came with it before it is touched.  */
 static void test_small_cache(void **state)
 {
@@ -228,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_not_supported),
         cmocka_unit_test(test_locked),
         cmocka_unit_test(test_two_kernels),
+        cmocka_unit_test(test_locked_pages_of_several_clients),
         cmocka_unit_test(test_small_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -300,6 +300,42 @@ static void unlock_failure(struct trial *t)
     store_write_lock(&t->world, 0);
 }
 
+/* pager_unlock_page is called with what was read at hand.  */
+static void unlock_before_supply(struct trial *t)
+{
+    map(t, 0);
+    map(t, 1);
+    store_write_lock(&t->world, 1);
+    read_page(t, 0, 0);
+    write_page(t, 1, 0, 34);
+    write_page(t, 0, 1, 35);
+    store_fail(&t->world, CALL_UNLOCK, EDQUOT, 1);
+    unsigned told = 0;
+    int error;
+    while ((error = kernel_write(t->objects[1], 2, 36)) != 0)
+        if (error == EDQUOT)
+            told++;
+        else
+            note_error(t, error);
+    t->expected[2] = 36;
+    assert_int_equal(told, 1);
+    /* The writer goes meanwhile.  */
+    store_close_gate(&t->world, CALL_UNLOCK);
+    unsigned unlocks = store_count(&t->world, CALL_UNLOCK);
+    assert_int_equal(sk_request(t->objects[1], page_offset(3), VM_PROT_READ | VM_PROT_WRITE), 0);
+    while (sk_page_state(t->objects[1], page_offset(3)).state == SK_PAGE_REQUESTED && store_count(&t->world, CALL_UNLOCK) == unlocks)
+        sched_yield();
+    if (sk_page_state(t->objects[1], page_offset(3)).errors)
+        note_error(t, sk_page_state(t->objects[1], page_offset(3)).last_error);
+    assert_int_equal(sk_terminate(t->objects[1]), 0);
+    store_open_gate(&t->world, CALL_UNLOCK);
+    for (size_t page = 0; page < 4; page++)
+        read_page(t, 0, page);
+    map(t, 1);
+    write_page(t, 1, 3, 37);
+    store_write_lock(&t->world, 0);
+}
+
 static void attach_and_detach(struct trial *t)
 {
     map(t, 0);
@@ -469,6 +505,8 @@ static const struct scenario {
     { "hand-over, notices", hand_over, 1 },
     { "five clients", five_clients, 0 },
     { "unlock failure", unlock_failure, 0 },
+    { "unlock before supply", unlock_before_supply, 0 },
+    { "unlock before supply, notices", unlock_before_supply, 1 },
     { "attach and detach", attach_and_detach, 0 },
     { "return and ask again", return_and_ask_again, 1 },
     { "many pages", many_pages, 0 },

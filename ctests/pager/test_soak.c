@@ -9,6 +9,8 @@
    What takes data away (pager_flush; a kernel that dies) excludes writers of its pages (`loss`), and afterwards what is left is what was written
    last; it must be no older than what a call that waited had seen stored. A read that it crosses is checked against that only.
 
+   Half of the time pages that are read are locked for writing.
+
    PAGER_SOAK_S: for how many seconds (20), half of them in order, half with deaths and errors. PAGER_SOAK_SEED: the seed of chance.  */
 
 #include "soak.h"
@@ -373,8 +375,9 @@ static void run(bool dies)
         jobs[t] = (struct job) { soak, t };
         threads[t] = spawn(work, &jobs[t]);
     }
-    for (unsigned victim = 0; atomic_load(&soak->running) > 0;) {
+    for (unsigned victim = 0, tick = 0; atomic_load(&soak->running) > 0; tick++) {
         nanosleep(&(struct timespec) { .tv_nsec = 20000000 }, NULL);
+        store_write_lock(&soak->world, tick % 2 == 0);
         if (!dies || now_ms() < next_death)
             continue;
         kill_one(soak, victim++ % KERNELS);

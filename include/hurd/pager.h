@@ -141,7 +141,8 @@ error_t pager_memcpy(struct pager *pager, memory_object_t memobj, vm_offset_t of
    page; so a translator must not hold a lock there that its other callbacks take.  */
 
 /* Read the page at offset PAGE.  *BUF: a page-aligned buffer of one page, from vm_allocate or mmap, which the
-   library takes over.  *WRITE_LOCK: non-zero if a write must ask pager_unlock_page first.
+   library takes over.  *WRITE_LOCK: non-zero if a write must ask pager_unlock_page first; that may follow at once, before
+   anybody has been given the page.
    An errno other than 0 goes to whoever asked; pager_get_error will tell it.  */
 error_t pager_read_page(struct user_pager_info *pager, vm_offset_t page, vm_address_t *buf, int *write_lock);
 
@@ -154,8 +155,10 @@ error_t pager_write_page(struct user_pager_info *pager, vm_offset_t page, vm_add
 error_t pager_write_pages(struct user_pager_info *pager, vm_offset_t offset, vm_address_t data, vm_size_t length,
                           vm_size_t *written);
 
-/* A client that has the page at offset ADDRESS read-only (pager_read_page said *WRITE_LOCK) wants to write.
-   0: it may.  An errno: its next request to write this page gets that error.  */
+/* A client wants to write the page at offset ADDRESS, of which pager_read_page said *WRITE_LOCK.  It has it read-only; or, new here, it is
+   one of several clients, has asked to write the page, and gets it when this has returned.  (Got locked, the page could be
+   taken from it for the next writer before it comes to ask, over and over.  A lone client always has the page.)
+   0: it may.  An errno: that request gets the error; who has the page loses it, and its next request to write it gets the error.  */
 error_t pager_unlock_page(struct user_pager_info *pager, vm_offset_t address);
 
 /* With notify_on_evict: the last copy of the page at offset PAGE has gone, after it was written if it was dirty.

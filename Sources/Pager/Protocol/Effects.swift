@@ -7,7 +7,7 @@ enum Action: UInt8 {
     case read
     /// Call `pager_write_page` with the event's data, then report `.writeDone`.
     case write
-    /// Call `pager_unlock_page`, then report `.unlockDone`.
+    /// Call `pager_unlock_page`, then report `.unlockDone`. Data that came with the event are kept at hand for the report.
     case unlock
     /// Call `pager_notify_evict`, then report `.notified`.
     case notify
@@ -29,7 +29,7 @@ enum Action: UInt8 {
 
 /// What becomes of the data that came with the event (`.returned`, `.readDone`, `.writeDone`).
 enum DataFate: UInt8 {
-    /// There is none, or `action` uses it (`.write`, `.supply`) and it is freed afterwards.
+    /// There is none, or `action` uses it (`.write`, `.supply`) and it is freed afterwards, or keeps it (`.unlock`).
     case used
     /// To the write-back queue, as the newest version of the page.
     case store

@@ -23,8 +23,8 @@ enum Event: Equatable {
     case readDone(code: Int32, writeLock: Bool)
     /// `pager_write_page` returned for the data of `.returned` that the owner kept (`.write`).
     case writeDone(code: Int32)
-    /// `pager_unlock_page` returned.
-    case unlockDone(code: Int32)
+    /// `pager_unlock_page` returned. `hasData`: it was called with the page's data at hand, before anybody was given them.
+    case unlockDone(code: Int32, hasData: Bool = false)
     /// The answers of the last effect were sent.
     case sent
     /// `pager_notify_evict` returned.

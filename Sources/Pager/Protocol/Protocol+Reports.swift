@@ -30,9 +30,14 @@ extension PageProtocol {
             return refuseFirst(&s, s.head.write ? 1 : s.leadingReaders, code)
         }
         s.error = 0
-        let effects = supplyFirst(&s, .supply, writeLock: writeLock, context)
         s.isWriteLocked = writeLock
-        return effects
+        if writeLock && s.head.write && !context.sole {
+            // Given the page locked, it might lose it to the next writer before its unlock comes; as that one might, and so on. So the
+            // translator is asked before, with the data at hand.
+            s.activity = .unlocking
+            return Effects(action: .unlock)
+        }
+        return supplyFirst(&s, .supply, writeLock: writeLock, context)
     }
 
     /// The client was recorded when it asked, so success without a lock changes nothing: the owner sends the data
@@ -116,6 +121,25 @@ extension PageProtocol {
         s.setPendingError(code, of: client)
         s.setAccess(.revoking, of: client)
         return flush(&s)
+    }
+
+    /// The data are at hand, and nobody has the page.
+    static func unlockDoneBeforeSupply<S: PageState>(_ s: inout S, _ code: Int32, _ context: Context) -> Effects {
+        assert(s.activity == .unlocking && s.isAccessEmpty && !s.isHeld)
+        s.isWriteLocked = false
+        if !s.isQueueEmpty && firstCanBeSupplied(s) {
+            if code == 0 { return supplyFirst(&s, .supply, writeLock: false, context) }
+            if !s.head.write {
+                // The writer is gone.
+                s.isWriteLocked = true
+                return supplyFirst(&s, .supply, writeLock: true, context)
+            }
+            // The request for writing at hand gets the error, by `settle`: behind an eviction notice that is owed.
+            s.setPendingError(code, of: s.head.client)
+        }
+        var effects = settle(&s, context, evicted: context.hadHolders)
+        effects.data = .discard
+        return effects
     }
 
     static func sent<S: PageState>(_ s: inout S, _ context: Context) -> Effects {

@@ -37,7 +37,8 @@ enum PageProtocol {
         case .clientGone(let client): effects = clientGone(&s, client, context)
         case .readDone(let code, let writeLock): effects = readDone(&s, code, writeLock, context)
         case .writeDone(let code): effects = writeDone(&s, code, context)
-        case .unlockDone(let code): effects = unlockDone(&s, code, context)
+        case .unlockDone(let code, let hasData):
+            effects = hasData ? unlockDoneBeforeSupply(&s, code, context) : unlockDone(&s, code, context)
         case .sent: effects = sent(&s, context)
         case .notified: effects = notified(&s, context)
         case .writtenBack(let code): effects = writtenBack(&s, code, context)

@@ -26,9 +26,10 @@ struct Job {
     var hadHolders: Bool
     /// A read that was tried together with others, and is to be done by itself.
     var isSingle = false
+    /// A version's data; those that an unlock keeps at hand (`NextCall.data`). 0: none.
+    var address: vm_address_t = 0
 
     // Versions only.
-    var address: vm_address_t = 0
     var state = VersionState.waiting
     /// It is the page's newest version and in the index.
     var isNewest = false

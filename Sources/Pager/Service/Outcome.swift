@@ -163,7 +163,7 @@ extension Event {
         case .clientGone(let c): (kind, client, flags) = (6, c, 0)
         case .readDone(0, let writeLock): (kind, client, flags) = (7, 0, writeLock ? 1 : 0)
         case .writeDone(0): (kind, client, flags) = (8, 0, 0)
-        case .unlockDone(0): (kind, client, flags) = (9, 0, 0)
+        case .unlockDone(0, let hasData): (kind, client, flags) = (9, 0, hasData ? 1 : 0)
         case .sent: (kind, client, flags) = (10, 0, 0)
         case .notified: (kind, client, flags) = (11, 0, 0)
         case .writtenBack(0): (kind, client, flags) = (12, 0, 0)

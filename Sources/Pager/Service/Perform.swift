@@ -13,6 +13,8 @@ struct NextCall {
     var action: Action
     var page: UInt64
     var hadHolders: Bool
+    /// `.unlock`: the page's data, which are kept at hand meanwhile and are ours; 0: none.
+    var data: vm_address_t = 0
 }
 
 extension Outcome {
@@ -85,6 +87,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         guard let next else { return }
         // Somebody waits for this page: the job must be made.
         guard let job = Job.create(next.action, page, hadHolders: next.hadHolders, .waits) else { return }
+        job.pointee.address = next.data
         pointee.monitor.lock()
         enqueueLocked(job)
         pointee.monitor.unlock()
@@ -122,7 +125,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             } else if action == .read {
                 readPages(job)
             } else {
-                let next = NextCall(action: action, page: job.pointee.page, hadHolders: job.pointee.hadHolders)
+                let next = NextCall(action: action, page: job.pointee.page, hadHolders: job.pointee.hadHolders, data: job.pointee.address)
                 Memory.free(job)
                 follow(action, call(next))
             }
@@ -145,8 +148,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             let code = inCallback(.unlock, next.page...next.page) { _ in
                 pager_unlock_page(pointee.user, offset(next.page))
             }
-            return advance(next.page, transition(next.page, .unlockDone(code: code),
-                                                 context(hadHolders: next.hadHolders)), 0)
+            return advance(next.page, transition(next.page, .unlockDone(code: code, hasData: next.data != 0),
+                                                 context(hadHolders: next.hadHolders)), next.data)
         case .notify:
             inCallback(.notify, next.page...next.page) { _ in pager_notify_evict(pointee.user, offset(next.page)) }
             pointee.counters.evictions.increment()
@@ -209,7 +212,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             case .none:
                 return nil
             case .read, .unlock, .notify:
-                return NextCall(action: effects.action, page: page, hadHolders: effects.holders)
+                assert(data == 0 || effects.action == .unlock)
+                return NextCall(action: effects.action, page: page, hadHolders: effects.holders, data: data)
             case .write:
                 assertionFailure("a direct write outside of a return")
                 return nil
