@@ -8,7 +8,7 @@
 /* Declares the routines a second time: the compiler compares.  */
 #include "memory_object_S.h"
 
-enum { retry_ms = 10 };
+enum { retry_ms = 10, word_bytes = sizeof(mach_msg_type_t) };
 
 const mach_msg_return_t pager_receive_too_large = MACH_RCV_TOO_LARGE;
 const mach_msg_return_t pager_receive_timed_out = MACH_RCV_TIMED_OUT;
@@ -72,6 +72,76 @@ pager_finish_message(mach_msg_header_t *message, mach_msg_header_t *reply, int s
         mach_msg_destroy(message);
     else if (MACH_PORT_VALID(message->msgh_remote_port))
         mach_port_deallocate(mach_task_self(), message->msgh_remote_port);
+}
+
+/* Whether there were any.  */
+static int
+replace_names(unsigned char *names, uint64_t count, mach_port_t old, mach_port_t new)
+{
+    int found = 0;
+    for (uint64_t i = 0; i < count; i++, names += sizeof old)
+        if (memcmp(names, &old, sizeof old) == 0) {
+            memcpy(names, &new, sizeof new);
+            found = 1;
+        }
+    return found;
+}
+
+/* The item at AT, which is of SIZE bytes at the most: a type and data, in the message or elsewhere.  Returns how long it is; 0: there is none.
+   (Mach made it: it is whole.)  */
+static size_t
+replace_names_of_item(unsigned char *at, size_t size, mach_port_t old, mach_port_t new, int *found)
+{
+    mach_msg_type_long_t type;
+    size_t head = sizeof type.msgtl_header;
+    if (size < head)
+        return 0;
+    memcpy(&type.msgtl_header, at, head);
+    mach_msg_type_name_t name = type.msgtl_header.msgt_name;
+    uint64_t bits = type.msgtl_header.msgt_size, number = type.msgtl_header.msgt_number;
+    if (type.msgtl_header.msgt_longform) {
+        head = sizeof type;
+        if (size < head)
+            return 0;
+        memcpy(&type, at, head);
+        name = type.msgtl_name;
+        bits = type.msgtl_size;
+        number = type.msgtl_number;
+    }
+    uint64_t bytes = (bits * number + 7) / 8;
+    int is_inline = type.msgtl_header.msgt_inline;
+    vm_offset_t address;
+    uint64_t length = is_inline ? (bytes + word_bytes - 1) / word_bytes * word_bytes : sizeof address;
+    if (length > size - head)
+        return 0;
+    unsigned char *names = at + head;
+    if (!is_inline) {
+        memcpy(&address, names, sizeof address);
+        names = (unsigned char *) address;
+    }
+    if (MACH_MSG_TYPE_PORT_ANY(name) && bytes > 0)
+        *found |= replace_names(names, number, old, new);
+    return head + (size_t) length;
+}
+
+int
+pager_rename_rights(mach_msg_header_t *message, mach_port_t old, mach_port_t new)
+{
+    int found = 0;
+    if (message->msgh_remote_port == old) {
+        message->msgh_remote_port = new;
+        found = 1;
+    }
+    if (!(message->msgh_bits & MACH_MSGH_BITS_COMPLEX))
+        return found;
+    unsigned char *at = (unsigned char *) (message + 1), *end = (unsigned char *) message + message->msgh_size;
+    while (at < end) {
+        size_t length = replace_names_of_item(at, (size_t) (end - at), old, new, &found);
+        if (length == 0)
+            break;
+        at += length;
+    }
+    return found;
 }
 
 mach_msg_id_t

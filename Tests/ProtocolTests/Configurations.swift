@@ -21,8 +21,8 @@ extension Configuration {
         + both("3 clients, deaths", deaths(3), (591010, 3955694), (913763, 6537423))
         + both("3 clients, a user's call", calls(3, 1), (1245227, 6829495), (3652015, 21681310))
         + both("2 clients, a user's call to each", calls(2, 2), (248447, 1253703), (550721, 2782753))
-        + both("2 clients, deaths and failures, pages are offered", offers(deathsAndFailures(2)), (1194678, 6481310),
-               (908059, 5023008))
+        + both("2 clients, deaths and failures, pages are offered", offers(deathsAndFailures(2)), (1195630, 6486656),
+               (909220, 5029273))
         + both("1 client, everything, pages are offered", offers(everything(1)), (83262, 371045), (100303, 414253))
         + both("1 client, everything", everything(1), (27238, 134416), (27672, 134622))
 

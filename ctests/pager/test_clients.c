@@ -4,6 +4,8 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#include <mach/notify.h>
+
 #include "engine.h"
 #include "raw.h"
 
@@ -373,6 +375,7 @@ static void test_terminate_without_a_port_while_a_client_attaches(void **state)
 
 /* The next client is to be renamed, and is not yet: waits until another message has been received.  */
 static atomic_bool holds_renaming;
+static mach_port_t former_name;
 
 int __real_pager_is_ours_alone(mach_port_t name);
 int __wrap_pager_is_ours_alone(mach_port_t name);
@@ -380,6 +383,7 @@ int __wrap_pager_is_ours_alone(mach_port_t name)
 {
     int result = __real_pager_is_ours_alone(name);
     if (atomic_exchange(&holds_renaming, false)) {
+        former_name = name;
         cross_to(ALONE);
         wait_crossing(TURN_AWAITED);
     }
@@ -411,6 +415,89 @@ static void test_second_init_under_the_former_name(void **state)
     }
 }
 
+/* A message with two send rights of the control port, out of line or as a right to reply to, and an id that nobody knows.  */
+static void send_unknown(struct raw *raw, int out_of_line)
+{
+    const mach_port_t ports[2] = { raw->control, raw->control };
+    const vm_address_t address = (vm_address_t) ports;
+    const mach_msg_type_t type = { .msgt_name = MACH_MSG_TYPE_MAKE_SEND, .msgt_size = 32, .msgt_number = 2 };
+    struct { mach_msg_header_t head; char body[sizeof type + sizeof address]; } message = {
+        .head = {
+            .msgh_bits = out_of_line ? MACH_MSGH_BITS(MACH_MSG_TYPE_COPY_SEND, 0) | MACH_MSGH_BITS_COMPLEX
+                : MACH_MSGH_BITS(MACH_MSG_TYPE_COPY_SEND, MACH_MSG_TYPE_MAKE_SEND),
+            .msgh_size = sizeof message.head + (out_of_line ? sizeof message.body : 0),
+            .msgh_remote_port = raw->pager,
+            .msgh_local_port = out_of_line ? MACH_PORT_NULL : raw->control,
+            .msgh_id = 99999,
+        },
+    };
+    memcpy(message.body, &type, sizeof type);
+    memcpy(message.body + sizeof type, &address, sizeof address);
+    assert_int_equal(mach_msg(&message.head, MACH_SEND_MSG, message.head.msgh_size, 0, MACH_PORT_NULL, 0, MACH_PORT_NULL), 0);
+}
+
+/* The same with messages that are refused for what they are, not for whose they are: what they carry is released under the new name.  */
+static void test_refused_message_under_the_former_name(void **state)
+{
+    (void) state;
+    for (int kind = 0; kind < 3; kind++) {
+        struct cast c;
+        struct raw raw;
+        cast_open(&c, 0, 4, 0);
+        atomic_store(&holds_renaming, true);
+        raw_open(&raw, &c.world, 1, 0);
+        wait_crossing(ALONE);
+        hostmach_task_t before = hostmach_task_enter(raw.task);
+        if (kind == 0) {
+            mach_port_t copy;
+            assert_int_equal(mach_port_allocate(mach_task_self(), MACH_PORT_RIGHT_RECEIVE, &copy), 0);
+            assert_int_equal(memory_object_copy(raw.pager, raw.control, 0, vm_page_size, copy), 0);
+        } else {
+            send_unknown(&raw, kind == 1);
+        }
+        hostmach_task_enter(before);
+        raw_wait_for(&raw, SK_READY);
+        wait_for(is_refused, &c);
+        cross_to(IDLE);
+        raw_close(&raw);
+        wait_clients(&c, 0);
+        /* (This looks for rights that are left.)  */
+        cast_close(&c);
+    }
+}
+
+/* While a message may bear the former name there is a dead name of ours. Another port's death may still be announced under it, from before the
+   client had it; or somebody says so. It is not the client that has died.  */
+static void test_death_under_the_former_name(void **state)
+{
+    (void) state;
+    struct cast c;
+    struct raw raw;
+    cast_open(&c, 0, 4, 0);
+    atomic_store(&holds_renaming, true);
+    raw_open(&raw, &c.world, 1, 0);
+    wait_crossing(ALONE);
+    mach_dead_name_notification_t message = {
+        .not_header = {
+            .msgh_bits = MACH_MSGH_BITS(MACH_MSG_TYPE_COPY_SEND, 0), .msgh_size = sizeof message, .msgh_remote_port = raw.pager,
+            .msgh_id = MACH_NOTIFY_DEAD_NAME,
+        },
+        .not_type = { .msgt_name = MACH_MSG_TYPE_PORT_NAME, .msgt_size = 32, .msgt_number = 1, .msgt_inline = 1 },
+        .not_port = former_name,
+    };
+    hostmach_task_t before = hostmach_task_enter(raw.task);
+    assert_int_equal(mach_msg(&message.not_header, MACH_SEND_MSG, sizeof message, 0, MACH_PORT_NULL, 0, MACH_PORT_NULL), 0);
+    hostmach_task_enter(before);
+    raw_wait_for(&raw, SK_READY);
+    cross_to(IDLE);
+    world_settle(&c.world);
+    assert_int_equal(world_statistics(&c.world).clients, 1);
+    assert_int_equal(world_statistics(&c.world).refused, 0);
+    raw_close(&raw);
+    wait_clients(&c, 0);
+    cast_close(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +510,8 @@ int main(void)
         cmocka_unit_test(test_client_ends_while_the_pager_ends),
         cmocka_unit_test(test_terminate_without_a_port_while_a_client_attaches),
         cmocka_unit_test(test_second_init_under_the_former_name),
+        cmocka_unit_test(test_refused_message_under_the_former_name),
+        cmocka_unit_test(test_death_under_the_former_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

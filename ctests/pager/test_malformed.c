@@ -314,39 +314,6 @@ static void test_forged_notifications(void **state)
     fixture_close(&f);
 }
 
-/* A client that has just attached has a former name, at which a dead name of ours keeps the place (docs/design.md). Another port's death may still
-   be announced under that name, from before the client had it; or somebody says so. It is not the client that has died.  */
-static void test_death_under_a_former_name(void **state)
-{
-    (void) state;
-    struct fixture f;
-    world_open(&f.world, 8, 0);
-    f.kernel = sk_kernel_create("A");
-    f.object = sk_map(f.kernel, f.world.port);
-    f.task = hostmach_task_create("hostile");
-    assert_int_equal(hostmach_copy_send(hostmach_task_main(), f.world.port, f.task, &f.port), 0);
-    struct hostmach_right rights[64];
-    size_t count = hostmach_list_rights(hostmach_task_main(), rights, 64);
-    unsigned dead = 0;
-    for (size_t i = 0; i < count; i++) {
-        mach_dead_name_notification_t message = {
-            .not_type = { .msgt_name = MACH_MSG_TYPE_PORT_NAME, .msgt_size = 32, .msgt_number = 1, .msgt_inline = 1 },
-            .not_port = rights[i].name,
-        };
-        if (rights[i].type != MACH_PORT_TYPE_DEAD_NAME)
-            continue;
-        assert_int_equal(post(&f, &message, sizeof message, MACH_NOTIFY_DEAD_NAME, 0), 0);
-        dead++;
-    }
-    assert_int_equal(dead, 1);
-    world_settle(&f.world);
-    assert_int_equal(world_statistics(&f.world).clients, 1);
-    assert_int_equal(kernel_write(f.object, 0, 77), 0);
-    note(&f);
-    check_nothing_left(&f);
-    fixture_close(&f);
-}
-
 /* A message that says that a dead name is dead, and brings memory besides, is not Mach's: it is refused, and the memory released.  */
 static void test_forged_dead_name_with_memory(void **state)
 {
@@ -384,7 +351,6 @@ int main(void)
         cmocka_unit_test(test_large_messages),
         cmocka_unit_test(test_rights_that_nobody_asked_for),
         cmocka_unit_test(test_forged_notifications),
-        cmocka_unit_test(test_death_under_a_former_name),
         cmocka_unit_test(test_forged_dead_name_with_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,6 +95,8 @@ int pager_serve_notification(mach_msg_header_t *message, mach_msg_header_t *repl
 /* What the server said in REPLY; 0: well.  */
 kern_return_t pager_reply_code(const mach_msg_header_t *reply);
 void pager_finish_message(mach_msg_header_t *message, mach_msg_header_t *reply, int served);
+/* The rights that MESSAGE calls OLD are called NEW by now: so does it from now on, wherever it carries one.  Whether it does.  */
+int pager_rename_rights(mach_msg_header_t *message, mach_port_t old, mach_port_t new);
 /* MESSAGE's id and its sequence number.  (Where a message's fields lie the engine does not know.)  */
 mach_msg_id_t pager_message_id(const mach_msg_header_t *message);
 mach_port_seqno_t pager_message_number(const mach_msg_header_t *message);

@@ -10,9 +10,7 @@ import Synchronization
 @inline(__always)
 private func sender(_ pager: PagerPointer, _ control: mach_port_t, _ offset: vm_offset_t) -> ClientPointer? {
     let client = pager.client(control, offset)
-    // Under the name that the port has now.
-    let name = client.map { $0.pointee.control.load(ordering: .relaxed) } ?? control
-    _ = mach_port_deallocate(mach_task_self(), name)
+    _ = mach_port_deallocate(mach_task_self(), control)
     if client == nil { pager.takenIn() }
     return client
 }

@@ -11,7 +11,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             refuse(.unknownControl, 0, UInt64(control))
             return turnAway(control, name, destroy: false)
         }
-        let control = presentName(control)
         if clientPageSize != vm_page_size {
             refuse(.badPageSize, UInt64(clientPageSize), UInt64(vm_page_size))
             return turnAway(control, name, destroy: true)
@@ -21,7 +20,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             return turnAway(control, name, destroy: true)
         }
         pointee.monitor.lock()
-        let known = pointee.clients.searchPresent(control)
+        let known = pointee.clients.search(control)
         let isGivenUp = known.map { $0.pointee.attached.load(ordering: .acquiring) == 0 || $0.pointee.leave != nil } ?? false
         pointee.monitor.unlock()
         if let known {
@@ -40,15 +39,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         takenIn()
         sendReady(client)
         release(client)
-    }
-
-    /// A second init of a client that was renamed meanwhile: the reference that came with it went to the present name. (Where a dead name of ours keeps the
-    /// former one's place, that cannot be a new client's.)
-    private func presentName(_ control: mach_port_t) -> mach_port_t {
-        pointee.monitor.lock()
-        defer { pointee.monitor.unlock() }
-        guard let client = pointee.clients.search(control), client.pointee.formerControl == control else { return control }
-        return client.pointee.control.load(ordering: .relaxed)
     }
 
     /// The kernel is told that it will not be served, so that it does not wait.
@@ -71,22 +61,18 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.unlock()
 
         let number = client.pointee.number
-        let former = control
-        var isReserved = false, isRenamed = false
-        if number < WordLayout.clients && pager_is_ours_alone(control) != 0 {
+        var isRenamed = false
+        if number < WordLayout.clients && client.pointee.formerControl == 0 && pager_is_ours_alone(control) != 0 {
             // (Not where somebody else in our task has the right as well, and would lose its name.)
             let wanted = pointee.clients.core.pointee.base + number
             if mach_port_rename(mach_task_self(), control, wanted) == 0 {
+                noteFormerName(client, control)
                 control = wanted
                 isRenamed = true
-                // Messages that were received before bear the old name: nobody else's right must get it meanwhile. (Should one
-                // have been quicker, the old name is not honoured; a kernel that waits for `ready` has sent nothing yet.)
-                isReserved = pager_reserve_name(former) == 0
             }
         }
         // A port that is dead already announces that at once. A client whose death we could not learn of would be waited for.
         if pager_request_dead_name(control, portName) != 0 {
-            if isReserved { _ = mach_port_deallocate(mach_task_self(), former) }
             pointee.monitor.lock()
             pointee.clients.free(client)
             pointee.monitor.unlock()
@@ -97,10 +83,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         pointee.monitor.lock()
         client.pointee.name = name
         client.pointee.isRenamed = isRenamed
-        if isReserved {
-            client.pointee.formerControl = former
-            pointee.clients.core.pointee.formerControls.wrappingAdd(1, ordering: .relaxed)
-        }
         if number >= ClientTable.firstChunk { pointee.clients.index(client, control) }
         let attachment = pointee.clients.core.pointee.attachments.wrappingAdd(1, ordering: .relaxed).newValue
         client.pointee.attachment.store(attachment, ordering: .relaxed)
@@ -111,6 +93,23 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         noteQuickClientLocked()
         pointee.monitor.unlock()
         return client
+    }
+
+    /// Its port, renamed just now, had this name. Messages that were received before that bear it: nobody else's right must get it until they are dealt
+    /// with. (Should one have been quicker, it is left to it; a kernel that waits for `ready` has sent nothing yet.)
+    private func noteFormerName(_ client: ClientPointer, _ former: mach_port_t) {
+        if pager_reserve_name(former) != 0 { return }
+        let next = Worker.current.map { $0.pointee.turnNumber &+ 1 } ?? 0, end = pager_port_next_number(portName, next)
+        if end == next {
+            // There are none.
+            _ = mach_port_deallocate(mach_task_self(), former)
+            return
+        }
+        pointee.monitor.lock()
+        client.pointee.formerControl = former
+        client.pointee.formerEnd = end
+        pointee.clients.core.pointee.formerControls.wrappingAdd(1, ordering: .relaxed)
+        pointee.monitor.unlock()
     }
 }
 

@@ -42,7 +42,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func detach(_ client: ClientPointer) -> Bool {
         if client.pointee.attached.exchange(0, ordering: .sequentiallyConsistent) == 0 { return false }
         pointee.clients.core.pointee.attached.wrappingSubtract(1, ordering: .sequentiallyConsistent)
-        forgetFormerControl(client)
         pointee.monitor.lock()
         noteQuickClientLocked()
         forgetRequestsLocked(client.pointee.number)
@@ -132,8 +131,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     func takeTerminate(_ control: mach_port_t, _ name: mach_port_t) {
         let client = pointee.clients.find(control) ?? searchClient(control)
         let known = client.map { detach($0) } ?? false
-        // Its port may have been renamed since the message was received.
-        let control = known ? client.unsafelyUnwrapped.pointee.control.load(ordering: .relaxed) : control
         takenIn()
         // The port's death must not be announced: we know.
         if let client, client.pointee.control.load(ordering: .relaxed) == control { client.cancelNotice(control) }
@@ -148,10 +145,10 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     /// `name` was a send right and is a dead name now; the notification brought one more reference of it.
     func takeDeadName(_ name: mach_port_t) {
-        // A death is announced under the present name. Under a former one it was another port's, of earlier, and the dead name that is there
-        // now is ours (`Client.formerControl`).
+        // A death is announced under the present name. (Under a former one it was another port's, of earlier, and the dead name that is there
+        // now is ours: `Client.formerControl`.)
         pointee.monitor.lock()
-        let client = pointee.clients.searchPresent(name)
+        let client = pointee.clients.search(name)
         pointee.monitor.unlock()
         let known = client.map { detach($0) } ?? false
         takenIn()

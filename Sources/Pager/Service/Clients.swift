@@ -28,9 +28,11 @@ struct Client: ~Copyable {
     let noticeOwed = Atomic<UInt32>(0)
     /// For clients whose state fits the word. Set before the client is a pager's `quickClient`.
     var moves = QuickMoves()
-    /// The name under which messages may still come that were received before the port was renamed; 0: none. Locked.
-    /// A dead name of ours stands in its place, so that it means nothing else meanwhile.
+    /// The name that the port had before it was renamed, while a message may bear it that was received before that; 0: none does. Locked. (Also when the
+    /// client has gone.) A dead name of ours stands in its place, so that it means nothing else meanwhile.
     var formerControl: mach_port_t = 0
+    /// The turn of the first message that cannot bear it.
+    var formerEnd: UInt32 = 0
     var name: mach_port_t = 0
     /// The control port has the name that we gave it, and nobody else in our task has the right. (That a name lies in the high half
     /// does not say so: Mach uses names again, also for rights that are nobody's in particular.)
@@ -61,7 +63,7 @@ struct ClientTable {
         let attached = Atomic<UInt32>(0)
         /// Clients that ever attached. Changes under the lock.
         let attachments = Atomic<UInt>(0)
-        /// Clients whose `formerControl` may come.
+        /// Clients with a `formerControl`.
         let formerControls = Atomic<UInt32>(0)
         /// `ClientHints`, once there is a fifth client; 0: none.
         let hints = Atomic<UInt>(0)
@@ -161,22 +163,11 @@ struct ClientTable {
         return nil
     }
 
-    /// The same for all clients. Locked.
-    func searchPresent(_ control: mach_port_t) -> ClientPointer? {
+    /// The same for all clients. (Names from before a renaming no message has any more: `usePresentNames`.) Locked.
+    func search(_ control: mach_port_t) -> ClientPointer? {
         if let client = find(control) { return client }
         guard let link = locked.pointee.index.find(UInt64(control)) else { return nil }
         return UnsafeMutableRawPointer(link).assumingMemoryBound(to: Client.self)
-    }
-
-    /// The same, also for names from before a renaming. Locked.
-    func search(_ control: mach_port_t) -> ClientPointer? {
-        if let client = searchPresent(control) { return client }
-        // (No former name is 0, too.)
-        if control == 0 || core.pointee.formerControls.load(ordering: .relaxed) == 0 { return nil }
-        for number in 0..<min(used, ClientTable.firstChunk) where client(number).pointee.formerControl == control {
-            return client(number)
-        }
-        return nil
     }
 
     /// A number for a new client; nil: memory is exhausted. Locked.
@@ -219,7 +210,7 @@ struct ClientTable {
         client.pointee.isIndexed = false
     }
 
-    /// The former name is honoured no longer. The dead name in its place is to be given up by the caller, without the lock;
+    /// No message bears the former name any more. The dead name in its place is to be given up by the caller, without the lock;
     /// 0: there is none. Locked, or nobody else is here.
     func takeFormerControl(_ client: ClientPointer) -> mach_port_t {
         let former = client.pointee.formerControl
@@ -233,12 +224,12 @@ struct ClientTable {
     func releaseAllRights() {
         for number in 0..<used {
             let client = client(number)
+            giveUpName(takeFormerControl(client))
             giveUpName(client.pointee.lastName, all: true)
             let control = client.pointee.control.exchange(0, ordering: .relaxed)
             if control == 0 { continue }
             forgetIndex(client)
             if let leave = client.pointee.leave { pager_send_hopeless(leave.control, 0) }
-            giveUpName(takeFormerControl(client))
             client.cancelNotice(control, isKept: client.pointee.isRenamed)
             giveUpName(control, all: client.pointee.isRenamed)
             giveUpName(client.pointee.name)
@@ -287,7 +278,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             refuse(.unknownControl, UInt64(offset), UInt64(control))
             return nil
         }
-        if pointee.clients.core.pointee.formerControls.load(ordering: .relaxed) != 0 { noteName(client, control) }
         if client.pointee.attached.load(ordering: .acquiring) == 0 {
             refuse(.clientGone, UInt64(offset), UInt64(client.pointee.number))
             return nil
@@ -295,20 +285,32 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return client
     }
 
-    /// A message under the present name was received after the renaming: those under the former name have been taken in, and
-    /// the name may mean another port from now on.
-    @inline(never)
-    private func noteName(_ client: ClientPointer, _ control: mach_port_t) {
-        if client.pointee.control.load(ordering: .relaxed) != control { return }
-        forgetFormerControl(client)
+    /// A message that was received before its client's port was renamed names the port by the former name, at which there is only a dead name of
+    /// ours now. From here on it names it by the present one, so that whoever deals with it, or destroys it, releases the right that came
+    /// with it. (Until then the present name means that right, whatever becomes of the client.)
+    @inline(__always)
+    func usePresentNames(_ message: UnsafeMutablePointer<mach_msg_header_t>, _ turn: UInt32, hasTurn: Bool) {
+        if pointee.clients.core.pointee.formerControls.load(ordering: .relaxed) != 0 { replaceFormerNames(message, turn, hasTurn) }
     }
 
-    func forgetFormerControl(_ client: ClientPointer) {
-        pointee.monitor.lock()
-        let former = pointee.clients.takeFormerControl(client)
-        noteQuickClientLocked()
-        pointee.monitor.unlock()
-        if former != 0 { _ = mach_port_deallocate(mach_task_self(), former) }
+    @inline(never)
+    private func replaceFormerNames(_ message: UnsafeMutablePointer<mach_msg_header_t>, _ turn: UInt32, _ hasTurn: Bool) {
+        let table = pointee.clients
+        for number in 0..<ClientTable.firstChunk {
+            pointee.monitor.lock()
+            let client = table.client(number), former = client.pointee.formerControl
+            var unneeded: mach_port_t = 0
+            if former != 0 {
+                _ = pager_rename_rights(message, former, table.core.pointee.base + number)
+                if hasTurn && Int32(bitPattern: turn &- client.pointee.formerEnd) >= 0 {
+                    // All that bear it have been here.
+                    unneeded = table.takeFormerControl(client)
+                    noteQuickClientLocked()
+                }
+            }
+            pointee.monitor.unlock()
+            if unneeded != 0 { _ = mach_port_deallocate(mach_task_self(), unneeded) }
+        }
     }
 
     func searchClient(_ control: mach_port_t) -> ClientPointer? {
