@@ -23,6 +23,14 @@ struct raw {
 static inline void raw_wait(struct raw *raw)
 {
     struct timespec end;
+    if (each_over()) {
+        /* Only a thread of the test is stopped here.  */
+        pthread_mutex_unlock(&raw->lock);
+        each_point();
+        pthread_mutex_lock(&raw->lock);
+        raw->go = 1;
+        return;
+    }
     clock_gettime(CLOCK_REALTIME, &end);
     end.tv_sec += 30;
     if (pthread_cond_timedwait(&raw->changed, &raw->lock, &end) != 0)
