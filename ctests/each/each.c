@@ -5,11 +5,13 @@
 
    Environment:
      FAIL_EACH          a number K: every K-th n
+     FAIL_EACH_MOST     at most so many n of a case and source: as far apart as that needs
      FAIL_EACH_SEED     which of K (0)
      FAIL_EACH_SOURCE   only this source (engine, mach, pages, sends)
      FAIL_EACH_N        only this n
      FAIL_EACH_JOBS     trials at once (2)
      FAIL_EACH_TABLE    a file to which a line is added for each case and source (fields: see report_line)
+     FAIL_EACH_WITHOUT  no case whose name contains this
      FAIL_EACH_VERBOSE  print what each trial wrote  */
 
 #define _GNU_SOURCE 1
@@ -40,6 +42,7 @@ const struct each_result *each_usual;
 /* ---- In the process of a trial ---- */
 
 static enum source armed_source = SOURCE_NONE;
+static bool is_armed;
 static unsigned struck_before;
 static struct timespec begun;
 
@@ -85,32 +88,50 @@ bool each_note(enum answer kind, int code)
     return false;
 }
 
+/* In the run without a failure all are counted.  */
+enum { COUNTING = 1 << 30 };
+
+static void arm_counting(void)
+{
+    const struct hostmach_fault fault = { hostmach_task_main(), 0, COUNTING, 1, MACH_SEND_NO_BUFFER };
+    platform_fail_allocation(COUNTING);
+    hostmach_fail_memory(COUNTING, 1);
+    hostmach_fail_vm(COUNTING, 1);
+    hostmach_fail_send(&fault);
+}
+
 static void arm(enum source source, long n)
 {
     struck_before = hostmach_faults_struck();
     armed_source = source;
+    is_armed = true;
     const struct hostmach_fault fault = { hostmach_task_main(), 0, (unsigned) n, 1, MACH_SEND_NO_BUFFER };
     switch (source) {
     case SOURCE_ENGINE: platform_fail_allocation(n); break;
     case SOURCE_MACH: hostmach_fail_memory((unsigned) n, 1); break;
     case SOURCE_PAGES: hostmach_fail_vm((unsigned) n, 1); break;
     case SOURCE_SENDS: hostmach_fail_send(&fault); break;
-    default: break;
+    default: arm_counting(); break;
     }
 }
 
 void each_disarm(void)
 {
     int struck = hostmach_faults_struck() != struck_before;
-    hostmach_fail_memory(0, 0);
-    hostmach_fail_vm(0, 0);
-    hostmach_fail_send(NULL);
-    long left = platform_fail_allocation(-1);
+    long left[SOURCES];
+    left[SOURCE_MACH] = hostmach_fail_memory(0, 0);
+    left[SOURCE_PAGES] = hostmach_fail_vm(0, 0);
+    left[SOURCE_SENDS] = hostmach_fail_send(NULL);
+    left[SOURCE_ENGINE] = platform_fail_allocation(-1);
+    if (is_armed && !each_usual)
+        for (enum source source = 0; source < SOURCES; source++)
+            /* (A case that orders failures itself is not counted from then on.)  */
+            each_result->counts[source] = left[source] > 0 ? COUNTING - left[source] : 0;
     if (armed_source == SOURCE_ENGINE)
-        struck = left < 0;
-    if (armed_source != SOURCE_NONE)
+        struck = left[SOURCE_ENGINE] < 0;
+    if (is_armed && armed_source != SOURCE_NONE)
         each_result->struck = struck;
-    armed_source = SOURCE_NONE;
+    is_armed = false;
 }
 
 void each_end(enum verdict verdict)
@@ -132,12 +153,10 @@ static void run_trial(const struct CMUnitTest *test, CMFixtureFunction setup, CM
     setvbuf(stdout, NULL, _IOLBF, 0);
     clock_gettime(CLOCK_MONOTONIC, &begun);
     each_on = true;
-    atexit(watch_failed_elsewhere);
     judge_begin();
     long usual_quiet = each_usual ? each_usual->quiet_ms : 0;
     watch_begin(each_usual ? 150 + 2 * usual_quiet : 20000, each_usual ? 20000 + 10 * each_usual->run_ms : 120000);
-    if (source != SOURCE_NONE)
-        arm(source, n);
+    arm(source, n);
     int failed = __real__cmocka_run_group_tests(test->name, test, 1, setup, teardown);
     watch_case_ended();
     each_disarm();
@@ -201,7 +220,7 @@ static void print_output(int output)
     char bytes[4096];
     ssize_t count;
     off_t size = lseek(output, 0, SEEK_END);
-    lseek(output, size > 6000 ? size - 6000 : 0, SEEK_SET);
+    lseek(output, size > 20000 ? size - 20000 : 0, SEEK_SET);
     while ((count = read(output, bytes, sizeof bytes)) > 0)
         fwrite(bytes, 1, (size_t) count, stderr);
 }
@@ -237,7 +256,7 @@ static bool finish(struct trial_set *set, struct job *job, int status)
     }
     if (job->source != SOURCE_NONE) {
         if (good && !result->struck) {
-            set->misses++;
+            set->misses += job->n >= set->usual->counts[job->source];
         } else {
             set->trials++;
             set->passed += good && result->verdict == VERDICT_PASSED;
@@ -316,9 +335,13 @@ static bool try_source(struct trial_set *set, enum source source, long step, int
     long only = setting("FAIL_EACH_N", -1);
     set->misses = 0;
     set->trials = set->passed = set->otherwise = set->unjudged = set->by_call = set->by_error = set->by_destroy = set->given_up = set->failed = 0;
+    /* Threads make the count vary: with every n, the end is where it was too large several times.  A case that orders failures itself ends
+       ours, or is not counted.  (A case that hangs every time is not waited for.)  */
+    long count = set->usual->counts[source], most = setting("FAIL_EACH_MOST", 0);
+    if (most > 0 && step < (count + most - 1) / most)
+        step = (count + most - 1) / most;
     long n = only >= 0 ? only : first_n(set, source, step);
-    /* Threads make the count vary: the end is where it was too large several times.  (A case that hangs every time is not waited for.)  */
-    while (set->misses < MISSES && set->failed < 20) {
+    while ((n < count || (step == 1 && set->misses < MISSES) || only >= 0) && set->failed < 20) {
         if (set->running == jobs)
             good &= reap(set);
         set->running++;
@@ -356,12 +379,12 @@ int __wrap__cmocka_run_group_tests(const char *group, const struct CMUnitTest *t
     long step = setting("FAIL_EACH", 0);
     if (step <= 0)
         return __real__cmocka_run_group_tests(group, tests, count, setup, teardown);
-    const char *only = getenv("LIBPAGER_TEST_ONLY");
+    const char *only = getenv("LIBPAGER_TEST_ONLY"), *without = getenv("FAIL_EACH_WITHOUT");
     long jobs = setting("FAIL_EACH_JOBS", 2);
     static struct trial_set set;
     bool good = true;
     for (size_t i = 0; i < count; i++) {
-        if (only && strcmp(only, tests[i].name) != 0)
+        if ((only && strcmp(only, tests[i].name) != 0) || (without && strstr(tests[i].name, without)))
             continue;
         set = (struct trial_set) { .test = &tests[i], .setup = setup, .teardown = teardown };
         good &= try_case(&set, step, jobs < 1 ? 1 : jobs > JOBS_MAX ? JOBS_MAX : (int) jobs);

@@ -44,10 +44,11 @@ struct each_result {
     char reason[REASON];        /* of the first failure */
     _Atomic unsigned answers;
     int struck;                 /* the n-th was there to fail */
+    long counts[SOURCES];       /* how many there were; in the run without failure */
     int given_up;
     long quiet_ms;              /* longest time without a movement that ended by itself */
     long run_ms;
-    int refused_dirty;          /* changed pages that were refused */
+    int refused_returns;        /* returned pages were refused, and the reason logged */
     int codes[CODES];           /* what answers said, and which kind of answer it was (kind << 24 ^ code) */
     _Atomic int code_count;
 };
@@ -74,8 +75,8 @@ void watch_case_ended(void);
 bool watch_over(void);
 /* Test code may be stopped here: it has no lock of the library's or of a kernel's.  */
 void watch_point(void);
-/* cmocka ends the process, since an assertion failed in another thread than the case's.  */
-void watch_failed_elsewhere(void);
+/* Who waits at a gate of the test's own looks again.  */
+void watch_wake_gates(void);
 /* A thread of the test spins until something happens.  */
 void watch_spins(void);
 /* The calling thread is one that never stops.  */

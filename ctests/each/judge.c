@@ -247,6 +247,7 @@ static void find_pagers(void)
 void judge_release(void)
 {
     witness_release();
+    watch_wake_gates();
     FOR_EACH_OBJECT(object) {
         pthread_mutex_lock(&object->lock);
         pthread_cond_broadcast(&object->changed);
@@ -404,6 +405,15 @@ static void check_left(void)
             each_fail("the name of a client's port is left: %#x, type %#x", rights[i].name, rights[i].type);
 }
 
+/* Kernels that are in order and were told of no end have what they return taken.  (But for one whose control port got no name: the library
+   cannot know whom it has not heard of.)  */
+static void check_refusals(void)
+{
+    if (each_usual && each_result->refused_returns && !each_usual->refused_returns && !witness_hostile && !witness_destroyed
+        && hostmach_rights_lost() == 0)
+        each_fail("a message of a kernel in order was refused");
+}
+
 void judge_broken(void)
 {
     watch_exempt = true;
@@ -421,6 +431,7 @@ void judge_broken(void)
     check_answered();
     each_pager(take_back);
     settle();
+    check_refusals();
     each_pager(check_store);
     each_pager(probe);
     watch_judging("kernels do not die", PATIENCE_s);
@@ -443,7 +454,6 @@ void judge_passed(void)
     watch_exempt = true;
     if (platform_allocated_blocks() != blocks_before && kernel_count + workers_count == 0)
         each_fail("%ld blocks of the engine's are left, %ld before", platform_allocated_blocks(), blocks_before);
-    if (each_usual && each_result->refused_dirty > 0 && each_usual->refused_dirty == 0 && !witness_hostile && !witness_destroyed)
-        each_fail("a changed page of a kernel in order was refused");
+    check_refusals();
     each_end(VERDICT_PASSED);
 }

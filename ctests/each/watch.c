@@ -12,10 +12,12 @@
 #include "each.h"
 
 #include <dirent.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -113,17 +115,46 @@ void each_test_thread(void) { is_test_thread = true; }
 int each_over(void) { return watch_over(); }
 void each_point(void) { watch_point(); }
 
-void watch_failed_elsewhere(void)
+/* Gates of tests at which somebody waits.  */
+enum { GATES = 128 };
+static struct { pthread_cond_t *condition; } gates[GATES];
+static pthread_mutex_t gates_lock = PTHREAD_MUTEX_INITIALIZER;
+
+int each_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *end)
 {
-    if (escape) {
-        atomic_store(&wanted, 1);
-        longjmp(*escape, 1);
+    int place = 0;
+    if (!each_on)
+        return pthread_cond_timedwait(condition, mutex, end);
+    pthread_mutex_lock(&gates_lock);
+    while (place < GATES && gates[place].condition)
+        place++;
+    if (place < GATES)
+        gates[place].condition = condition;
+    pthread_mutex_unlock(&gates_lock);
+    int result = watch_over() ? 0 : pthread_cond_timedwait(condition, mutex, end);
+    pthread_mutex_lock(&gates_lock);
+    if (place < GATES)
+        gates[place].condition = NULL;
+    pthread_mutex_unlock(&gates_lock);
+    if (watch_over()) {
+        pthread_mutex_unlock(mutex);
+        watch_point();
+        pthread_mutex_lock(mutex);
+        return 0;
     }
-    if (!is_test_thread || entries_inside)
-        each_end(VERDICT_UNJUDGED);
-    watch_case_ended();
-    each_disarm();
-    judge_broken();
+    return result;
+}
+
+/* (Not with a gate's lock held: who waits has that when it comes here.)  */
+void watch_wake_gates(void)
+{
+    for (int i = 0; i < GATES; i++) {
+        pthread_mutex_lock(&gates_lock);
+        pthread_cond_t *condition = gates[i].condition;
+        if (condition)
+            pthread_cond_broadcast(condition);
+        pthread_mutex_unlock(&gates_lock);
+    }
 }
 
 /* Who is first is the judge; others stop for good.  */
@@ -136,14 +167,44 @@ static void become_judge(void)
 
 void watch_case_ended(void) { become_judge(); }
 
+/* Where every thread is, for whoever reads what a trial that hung has written (addr2line -f -e PROGRAM).  */
+static _Atomic int printing;
+
+static void on_print(int number)
+{
+    (void) number;
+    void *frames[40];
+    int count = backtrace(frames, 40);
+    fprintf(stderr, "thread %d:\n", thread_id());
+    backtrace_symbols_fd(frames, count, 2);
+    atomic_store(&printing, 0);
+}
+
+static void print_threads(void)
+{
+    DIR *folder = opendir("/proc/self/task");
+    if (!folder)
+        return;
+    signal(SIGUSR2, on_print);
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        pid_t thread = atoi(entry->d_name);
+        if (thread <= 0)
+            continue;
+        atomic_store(&printing, 1);
+        if (syscall(SYS_tgkill, getpid(), thread, SIGUSR2) == 0)
+            for (int tries = 0; atomic_load(&printing) && tries < 200; tries++)
+                nanosleep(&(struct timespec) { .tv_nsec = 1000000 }, NULL);
+    }
+    closedir(folder);
+}
+
 static const char *_Atomic judging = "nothing";
 
 static void on_alarm(int signal)
 {
     (void) signal;
     each_fail("hangs: %s", atomic_load(&judging));
-    if (getenv("FAIL_EACH_CORE"))
-        abort();
+    print_threads();
     each_end(VERDICT_OTHERWISE);
 }
 
@@ -152,6 +213,57 @@ void watch_judging(const char *what, unsigned seconds)
     atomic_store(&judging, what);
     alarm(seconds);
 }
+
+/* An assertion has failed in this thread.  It is not left, since others may use what lies on its stack.  */
+static void failed_assertion(void)
+{
+    if (escape) {
+        atomic_store(&wanted, 1);
+        longjmp(*escape, 1);
+    }
+    /* A thread of the library's in a function of the test: what it has begun will not be done.  */
+    if (!is_test_thread || entries_inside)
+        each_end(VERDICT_UNJUDGED);
+    become_judge();
+    each_disarm();
+    judge_broken();
+}
+
+/* cmocka aborts where an assertion fails (CMOCKA_TEST_ABORT); whoever else aborts has crashed.  */
+static _Thread_local int asserting;
+
+static void on_abort(int number)
+{
+    if (asserting) {
+        asserting = 0;
+        failed_assertion();
+    }
+    signal(number, SIG_DFL);
+}
+
+#define ASSERTION(name, parameters, arguments) \
+    void __real_##name parameters; \
+    void __wrap_##name parameters; \
+    void __wrap_##name parameters \
+    { \
+        if (watch_over()) \
+            watch_point(); \
+        asserting++; \
+        __real_##name arguments; \
+        asserting--; \
+    }
+ASSERTION(_assert_true, (const LargestIntegralType result, const char *const expression, const char *const file, const int line),
+          (result, expression, file, line))
+ASSERTION(_assert_int_equal, (const LargestIntegralType a, const LargestIntegralType b, const char *const file, const int line),
+          (a, b, file, line))
+ASSERTION(_assert_int_not_equal, (const LargestIntegralType a, const LargestIntegralType b, const char *const file, const int line),
+          (a, b, file, line))
+ASSERTION(_assert_string_equal, (const char *const a, const char *const b, const char *const file, const int line), (a, b, file, line))
+ASSERTION(_assert_memory_equal, (const void *const a, const void *const b, const size_t size, const char *const file, const int line),
+          (a, b, size, file, line))
+ASSERTION(_assert_in_range, (const LargestIntegralType value, const LargestIntegralType minimum, const LargestIntegralType maximum,
+                             const char *const file, const int line), (value, minimum, maximum, file, line))
+ASSERTION(_fail, (const char *const file, const int line), (file, line))
 
 /* One field or the other of /proc/self/task.  */
 static size_t read_file(pid_t thread, const char *name, char *buffer, size_t size)
@@ -217,8 +329,7 @@ static void *watch(void *argument)
         last = sampled;
         if (now - begun > run_limit) {
             each_fail("runs on for %ld ms", now - begun);
-            if (getenv("FAIL_EACH_CORE"))
-                abort();
+            print_threads();
             each_end(VERDICT_OTHERWISE);
         }
         if (now - moved > quiet_limit || atomic_load(&wanted)) {
@@ -238,6 +349,8 @@ void watch_begin(long quiet_limit_ms, long run_limit_ms)
     run_limit = run_limit_ms;
     is_test_thread = true;
     signal(SIGALRM, on_alarm);
+    setenv("CMOCKA_TEST_ABORT", "1", 1);
+    signal(SIGABRT, on_abort);
     if (pthread_create(&thread, NULL, watch, NULL) != 0)
         abort();
     pthread_detach(thread);

@@ -185,6 +185,21 @@ static uint64_t refused(struct pager *pager)
     return figures.refused;
 }
 
+/* The first refusal of each kind is logged.  */
+void __real_platform_log(const char *, unsigned long, unsigned long);
+void __wrap_platform_log(const char *, unsigned long, unsigned long);
+void __wrap_platform_log(const char *format, unsigned long a, unsigned long b)
+{
+    static const char *const reasons[] = {
+        "refused: return at", "refused: changed page at", "refused: message for offset", "refused: message at", "refused: message with",
+        "refused: range at"
+    };
+    for (size_t i = 0; each_on && i < sizeof reasons / sizeof *reasons; i++)
+        if (strncmp(format, reasons[i], strlen(reasons[i])) == 0)
+            each_result->refused_returns = 1;
+    __real_platform_log(format, a, b);
+}
+
 kern_return_t __real__pager_S_memory_object_data_return(pager_t, mach_port_t, vm_offset_t, vm_offset_t, mach_msg_type_number_t, boolean_t,
                                                         boolean_t);
 kern_return_t __wrap__pager_S_memory_object_data_return(pager_t, mach_port_t, vm_offset_t, vm_offset_t, mach_msg_type_number_t, boolean_t,
@@ -207,10 +222,9 @@ kern_return_t __wrap__pager_S_memory_object_data_return(pager_t pager, mach_port
     pthread_mutex_unlock(&lock);
     mach_port_seqno_t number = message_number;
     kern_return_t result = __real__pager_S_memory_object_data_return(pager, control, offset, data, count, dirty, kernel_copy);
-    if (refused(pager) != before) {
+    if (refused(pager) != before && each_result->refused_returns) {
         /* This one, or another one at the same time.  */
         pthread_mutex_lock(&lock);
-        each_result->refused_dirty++;
         for (size_t i = 0; i < pages; i++) {
             struct version *version = version_of(store, first + i);
             if (version && version->number == number)

@@ -25,6 +25,10 @@ __attribute__((constructor)) static void read_environment(void)
 NOTHING int each_over(void) { return 0; }
 NOTHING void each_point(void) { }
 NOTHING void each_test_thread(void) { }
+NOTHING int each_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *end)
+{
+    return pthread_cond_timedwait(condition, mutex, end);
+}
 NOTHING void each_hook(struct user_pager_info *store, enum call call, vm_offset_t page) { store->hook(store, call, page); }
 NOTHING void each_store_opened(struct user_pager_info *store) { (void) store; }
 NOTHING void each_store_closes(struct user_pager_info *store) { (void) store; }
@@ -217,10 +221,13 @@ static size_t count_rights(void) { return hostmach_list_rights(hostmach_task_mai
 
 static void open_store(struct world *world, size_t pages)
 {
-    /* A crash in a worker is not cmocka's to catch: it would end the process without a word.  */
+    /* A crash in a worker is not cmocka's to catch: it would end the process without a word.  (Handlers with SA_SIGINFO are not cmocka's,
+       but those of tests whose touches may fail.)  */
     static const int crashes[] = { SIGSEGV, SIGILL, SIGBUS, SIGFPE };
+    struct sigaction action;
     for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
-        signal(crashes[i], SIG_DFL);
+        if (sigaction(crashes[i], NULL, &action) == 0 && !(action.sa_flags & SA_SIGINFO))
+            signal(crashes[i], SIG_DFL);
     *world = (struct world) { .ports_before = hostmach_port_count(), .rights_before = count_rights(),
                               .bytes_before = hostmach_vm_bytes() };
     struct user_pager_info *store = calloc(1, sizeof *store);

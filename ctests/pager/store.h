@@ -172,6 +172,8 @@ int each_over(void);
 void each_point(void);
 /* The calling thread is the test's, not the library's.  */
 void each_test_thread(void);
+/* pthread_cond_timedwait, for gates of a test's own; it ends when the case is over.  */
+int each_timedwait(pthread_cond_t *, pthread_mutex_t *, const struct timespec *end);
 /* store->hook, which is left when the case is over.  */
 void each_hook(struct user_pager_info *, enum call, vm_offset_t page);
 void each_store_opened(struct user_pager_info *);

@@ -215,7 +215,7 @@ int __wrap_pager_cancel_dead_name(mach_port_t name)
 {
     if (atomic_exchange(&hold_cancel, 0)) {
         atomic_store(&cancelling, 1);
-        while (!atomic_load(&let_go))
+        while (!atomic_load(&let_go) && !each_over())
             sched_yield();
     }
     return __real_pager_cancel_dead_name(name);
