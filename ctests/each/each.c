@@ -33,7 +33,7 @@
 static const char *const source_names[] = { "engine", "mach", "pages", "sends" };
 
 /* A trial that ended by itself leaves with this status.  */
-enum { ENDED = 42, MISSES = 4, JOBS_MAX = 16, DETAILS_MAX = 6 };
+enum { ENDED = 42, MISSES = 4, BEYOND = 20, JOBS_MAX = 16, DETAILS_MAX = 6 };
 
 bool each_on;
 struct each_result *each_result;
@@ -336,12 +336,12 @@ static bool try_source(struct trial_set *set, enum source source, long step, int
     set->misses = 0;
     set->trials = set->passed = set->otherwise = set->unjudged = set->by_call = set->by_error = set->by_destroy = set->given_up = set->failed = 0;
     /* Threads make the count vary: with every n, the end is where it was too large several times.  A case that orders failures itself ends
-       ours, or is not counted.  (A case that hangs every time is not waited for.)  */
+       ours, and its own look like ours: so there is a limit.  (A case that hangs every time is not waited for.)  */
     long count = set->usual->counts[source], most = setting("FAIL_EACH_MOST", 0);
     if (most > 0 && step < (count + most - 1) / most)
         step = (count + most - 1) / most;
     long n = only >= 0 ? only : first_n(set, source, step);
-    while ((n < count || (step == 1 && set->misses < MISSES) || only >= 0) && set->failed < 20) {
+    while ((n < count || (step == 1 && set->misses < MISSES && n <= 2 * count + BEYOND) || only >= 0) && set->failed < 20) {
         if (set->running == jobs)
             good &= reap(set);
         set->running++;

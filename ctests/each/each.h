@@ -49,6 +49,7 @@ struct each_result {
     long quiet_ms;              /* longest time without a movement that ended by itself */
     long run_ms;
     int refused_returns;        /* returned pages were refused, and the reason logged */
+    int returns_without_page;   /* ... since the client had no such page */
     int codes[CODES];           /* what answers said, and which kind of answer it was (kind << 24 ^ code) */
     _Atomic int code_count;
 };

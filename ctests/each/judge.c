@@ -148,6 +148,57 @@ void __wrap_hostmach_task_set_kernel(hostmach_task_t task, boolean_t is_kernel)
     __real_hostmach_task_set_kernel(task, is_kernel);
 }
 
+/* What libports holds back for a test.  */
+enum held_kind { HELD_PORT, HELD_CLASS, HELD_BUCKET, HELD_ALL };
+static struct { enum held_kind kind; void *what; } held[64];
+static int held_count;
+
+static void note_held(enum held_kind kind, void *what, bool on)
+{
+    pthread_mutex_lock(&lock);
+    int place = 0;
+    while (place < held_count && (held[place].kind != kind || held[place].what != what))
+        place++;
+    if (!on && place < held_count)
+        held[place] = held[--held_count];
+    else if (on && held_count < 64)
+        held[held_count].kind = kind, held[held_count++].what = what;
+    pthread_mutex_unlock(&lock);
+}
+
+#define HELD(name, kind, parameters, arguments, what) \
+    error_t __real_ports_inhibit_##name parameters, __wrap_ports_inhibit_##name parameters; \
+    error_t __wrap_ports_inhibit_##name parameters \
+    { \
+        error_t error = __real_ports_inhibit_##name arguments; \
+        if (!error) \
+            note_held(kind, what, true); \
+        return error; \
+    } \
+    void __real_ports_resume_##name parameters, __wrap_ports_resume_##name parameters; \
+    void __wrap_ports_resume_##name parameters \
+    { \
+        note_held(kind, what, false); \
+        __real_ports_resume_##name arguments; \
+    }
+HELD(port_rpcs, HELD_PORT, (void *port), (port), port)
+HELD(class_rpcs, HELD_CLASS, (struct port_class *class), (class), class)
+HELD(bucket_rpcs, HELD_BUCKET, (struct port_bucket *bucket), (bucket), bucket)
+HELD(all_rpcs, HELD_ALL, (void), (), NULL)
+
+static void let_go(void)
+{
+    while (held_count > 0) {
+        void *what = held[0].what;
+        switch (held[0].kind) {
+        case HELD_PORT: ports_resume_port_rpcs(what); break;
+        case HELD_CLASS: ports_resume_class_rpcs(what); break;
+        case HELD_BUCKET: ports_resume_bucket_rpcs(what); break;
+        case HELD_ALL: ports_resume_all_rpcs(); break;
+        }
+    }
+}
+
 /* ---- Where test code may be stopped in a kernel ---- */
 
 int __real_sk_wait_step(struct sk_object *, struct sk_wait *), __wrap_sk_wait_step(struct sk_object *, struct sk_wait *);
@@ -248,6 +299,7 @@ void judge_release(void)
 {
     witness_release();
     watch_wake_gates();
+    let_go();
     FOR_EACH_OBJECT(object) {
         pthread_mutex_lock(&object->lock);
         pthread_cond_broadcast(&object->changed);
@@ -387,10 +439,12 @@ static int end_pager(struct pager_entry *entry)
     unsigned long long counts = port->refcounts.counts;
     if (counts >> 32)
         return 1;               /* weak ones, too */
+    /* (A test may have had others of the same store.)  */
+    int cleared = store->cleared;
     for (unsigned hard = (unsigned) counts; hard-- > 0;)
         ports_port_deref(entry->pager);
-    if (store->cleared != 1)
-        each_fail("pager_clear_user_data was called %d times", store->cleared);
+    if (store->cleared != cleared + 1)
+        each_fail("pager_clear_user_data was called %d times", store->cleared - cleared);
     return 0;
 }
 
@@ -409,9 +463,9 @@ static void check_left(void)
    cannot know whom it has not heard of.)  */
 static void check_refusals(void)
 {
-    if (each_usual && each_result->refused_returns && !each_usual->refused_returns && !witness_hostile && !witness_destroyed
+    if (each_usual && each_result->returns_without_page && !each_usual->returns_without_page && !witness_hostile && !witness_destroyed
         && hostmach_rights_lost() == 0)
-        each_fail("a message of a kernel in order was refused");
+        each_fail("a page that a kernel in order returned was refused");
 }
 
 void judge_broken(void)

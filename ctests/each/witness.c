@@ -194,9 +194,13 @@ void __wrap_platform_log(const char *format, unsigned long a, unsigned long b)
         "refused: return at", "refused: changed page at", "refused: message for offset", "refused: message at", "refused: message with",
         "refused: range at"
     };
+    enum { WITHOUT_PAGE = 2 };      /* the first ones: who sends that does not have the page */
     for (size_t i = 0; each_on && i < sizeof reasons / sizeof *reasons; i++)
-        if (strncmp(format, reasons[i], strlen(reasons[i])) == 0)
+        if (strncmp(format, reasons[i], strlen(reasons[i])) == 0) {
             each_result->refused_returns = 1;
+            if (i < WITHOUT_PAGE)
+                each_result->returns_without_page = 1;
+        }
     __real_platform_log(format, a, b);
 }
 

@@ -278,7 +278,7 @@ static void cross_to(int state) { atomic_store(&crossing, state); }
 
 static void wait_crossing(int state)
 {
-    while (atomic_load(&crossing) < state)
+    while (atomic_load(&crossing) < state && !each_over())
         sched_yield();
 }
 
