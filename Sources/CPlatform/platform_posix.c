@@ -91,10 +91,10 @@ platform_free (void *block)
     free(block);
 }
 
-void
+long
 platform_fail_allocation (long n)
 {
-    atomic_store_explicit(&allocations_until_failure, n, memory_order_relaxed);
+    return atomic_exchange_explicit(&allocations_until_failure, n, memory_order_relaxed);
 }
 
 long

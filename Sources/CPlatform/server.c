@@ -220,7 +220,11 @@ pager_send_marker(mach_port_t port, mach_msg_id_t id)
 mach_msg_return_t
 pager_try_send_marker(mach_port_t port, mach_msg_id_t id)
 {
-    return send_marker(port, id, MACH_SEND_TIMEOUT);
+    /* (A full queue will be looked at anyway; for want of memory the marker must not be lost.)  */
+    mach_msg_return_t result;
+    while ((result = send_marker(port, id, MACH_SEND_TIMEOUT)) == MACH_SEND_NO_BUFFER || result == MACH_SEND_INTERRUPTED)
+        platform_pause_ms(retry_ms);
+    return result;
 }
 
 kern_return_t

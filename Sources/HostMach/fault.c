@@ -20,14 +20,24 @@ static struct countdown sends = { .lock = PTHREAD_MUTEX_INITIALIZER };
 static struct hostmach_fault send_fault; /* guarded by sends.lock */
 static _Atomic unsigned struck;
 
-static void
-arm (struct countdown *countdown, unsigned skip, unsigned count)
+/* With the lock held. Returns what was left to skip. */
+static unsigned
+arm_locked (struct countdown *countdown, unsigned skip, unsigned count)
 {
-    pthread_mutex_lock (&countdown->lock);
+    unsigned left = countdown->count != 0 ? countdown->skip : 0;
     countdown->skip = skip;
     countdown->count = count;
     atomic_store (&countdown->armed, count != 0);
+    return left;
+}
+
+static unsigned
+arm (struct countdown *countdown, unsigned skip, unsigned count)
+{
+    pthread_mutex_lock (&countdown->lock);
+    unsigned left = arm_locked (countdown, skip, count);
     pthread_mutex_unlock (&countdown->lock);
+    return left;
 }
 
 /* With the lock held. */
@@ -95,28 +105,27 @@ ipc_fault_send (mach_msg_id_t id)
     return result;
 }
 
-void
+unsigned
 hostmach_fail_send (const struct hostmach_fault *fault)
 {
     pthread_mutex_lock (&sends.lock);
     if (fault != NULL)
         send_fault = *fault;
-    sends.skip = fault != NULL ? fault->skip : 0;
-    sends.count = fault != NULL ? fault->count : 0;
-    atomic_store (&sends.armed, sends.count != 0);
+    unsigned left = fault != NULL ? arm_locked (&sends, fault->skip, fault->count) : arm_locked (&sends, 0, 0);
     pthread_mutex_unlock (&sends.lock);
+    return left;
 }
 
-void
+unsigned
 hostmach_fail_memory (unsigned skip, unsigned count)
 {
-    arm (&memory, skip, count);
+    return arm (&memory, skip, count);
 }
 
-void
+unsigned
 hostmach_fail_vm (unsigned skip, unsigned count)
 {
-    arm (&pages, skip, count);
+    return arm (&pages, skip, count);
 }
 
 unsigned

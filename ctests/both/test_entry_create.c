@@ -26,6 +26,7 @@ static void test_create_alloc_serves(void **state)
     struct party p;
     party_open(&p, state, 0, 4, 0);
     struct pager *pager = pager_create_alloc(sizeof(struct user_pager_info), p.world.bucket, 0, MEMORY_OBJECT_COPY_DELAY, 0);
+    assert_non_null(pager);
     struct user_pager_info *store = pager_get_upi(pager);
     store->pages = 2;
     store->data = calloc(2, vm_page_size);

@@ -149,7 +149,7 @@ sweep (void)
 }
 
 static void
-run_with (void (*inject) (unsigned skip, unsigned count), unsigned howmany)
+run_with (unsigned (*inject) (unsigned skip, unsigned count), unsigned howmany)
 {
     assert_int_equal (hostmach_list_rights (hostmach_task_main (), NULL, 0), 0);
     scenario ();

@@ -23,9 +23,16 @@ struct raw {
 static inline void raw_wait(struct raw *raw)
 {
     struct timespec end;
+    if (each_over()) {
+        /* Only a thread of the test is stopped here.  */
+        pthread_mutex_unlock(&raw->lock);
+        each_point();
+        pthread_mutex_lock(&raw->lock);
+        return;
+    }
     clock_gettime(CLOCK_REALTIME, &end);
     end.tv_sec += 30;
-    if (pthread_cond_timedwait(&raw->changed, &raw->lock, &end) != 0)
+    if (each_timedwait(&raw->changed, &raw->lock, &end) != 0)
         abort();
 }
 
@@ -39,7 +46,7 @@ static inline void raw_take(mach_msg_header_t *message, void *cookie)
         raw->stop_at = 0;
         raw->stopped = 1;
         pthread_cond_broadcast(&raw->changed);
-        while (!raw->go)
+        while (!raw->go && !each_over())
             raw_wait(raw);
         raw->go = raw->stopped = 0;
     }

@@ -21,6 +21,24 @@ __attribute__((constructor)) static void read_environment(void)
         cmocka_set_test_filter(only);
 }
 
+#define NOTHING __attribute__((weak))
+NOTHING int each_over(void) { return 0; }
+NOTHING void each_point(void) { }
+NOTHING void each_test_thread(void) { }
+NOTHING int each_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *end)
+{
+    return pthread_cond_timedwait(condition, mutex, end);
+}
+NOTHING void each_hook(struct user_pager_info *store, enum call call, vm_offset_t page) { store->hook(store, call, page); }
+NOTHING void each_store_opened(struct user_pager_info *store) { (void) store; }
+NOTHING void each_store_closes(struct user_pager_info *store) { (void) store; }
+NOTHING void each_wrote(struct user_pager_info *store, vm_offset_t offset, const void *data, int error)
+{
+    (void) store, (void) offset, (void) data, (void) error;
+}
+NOTHING void each_filled(struct user_pager_info *store, size_t page) { (void) store, (void) page; }
+NOTHING void each_left(const char *what, size_t now, size_t before) { (void) what, (void) now, (void) before; }
+
 static struct timespec time_in(long milliseconds)
 {
     struct timespec end;
@@ -45,9 +63,15 @@ static void hang(const char *what)
     abort();
 }
 
+/* Locked.  */
 static void wait_changed(struct user_pager_info *store, const char *what)
 {
     struct timespec end = time_in(hang_ms);
+    if (each_over()) {
+        pthread_mutex_unlock(&store->lock);
+        each_point();
+        pthread_mutex_lock(&store->lock);
+    }
     if (pthread_cond_timedwait(&store->changed, &store->lock, &end) == ETIMEDOUT)
         hang(what);
 }
@@ -73,12 +97,12 @@ static struct call_record *begin(struct user_pager_info *store, enum call call, 
     }
     store->waiting[call]++;
     pthread_cond_broadcast(&store->changed);
-    while (store->closed[call])
+    while (store->closed[call] && !each_over())
         wait_changed(store, "a gate is never opened");
     store->waiting[call]--;
     if (store->hook) {
         pthread_mutex_unlock(&store->lock);
-        store->hook(store, call, page);
+        each_hook(store, call, page);
         pthread_mutex_lock(&store->lock);
     }
     if (store->error_count[call] != 0) {
@@ -127,6 +151,7 @@ error_t pager_write_page(struct user_pager_info *store, vm_offset_t page, vm_add
     int error = begin(store, CALL_WRITE, page, page_size(), *(unsigned char *) buf)->error;
     if (!error && page / page_size() < store->pages)
         memcpy(store->data + page, (void *) buf, page_size());
+    each_wrote(store, page, (void *) buf, error);
     end(store, CALL_WRITE, page);
     return error;
 }
@@ -143,6 +168,8 @@ error_t pager_write_pages(struct user_pager_info *store, vm_offset_t offset, vm_
         *written = length < most ? length : most;
         memcpy(store->data + offset, (void *) data, *written);
     }
+    if (error)
+        each_wrote(store, offset + *written, (char *) data + *written, error);
     end(store, CALL_WRITES, offset);
     return error;
 }
@@ -194,10 +221,13 @@ static size_t count_rights(void) { return hostmach_list_rights(hostmach_task_mai
 
 static void open_store(struct world *world, size_t pages)
 {
-    /* A crash in a worker is not cmocka's to catch: it would end the process without a word.  */
+    /* A crash in a worker is not cmocka's to catch: it would end the process without a word.  (Handlers with SA_SIGINFO are not cmocka's,
+       but those of tests whose touches may fail.)  */
     static const int crashes[] = { SIGSEGV, SIGILL, SIGBUS, SIGFPE };
+    struct sigaction action;
     for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
-        signal(crashes[i], SIG_DFL);
+        if (sigaction(crashes[i], NULL, &action) == 0 && !(action.sa_flags & SA_SIGINFO))
+            signal(crashes[i], SIG_DFL);
     *world = (struct world) { .ports_before = hostmach_port_count(), .rights_before = count_rights(),
                               .bytes_before = hostmach_vm_bytes() };
     struct user_pager_info *store = calloc(1, sizeof *store);
@@ -208,6 +238,7 @@ static void open_store(struct world *world, size_t pages)
     world->store = store;
     for (size_t i = 0; i < pages; i++)
         store_fill(world, i, (unsigned char) (i + 1));
+    each_store_opened(store);
 }
 
 static void open_pager(struct world *world, boolean_t may_cache, memory_object_copy_strategy_t strategy, boolean_t notify)
@@ -241,6 +272,29 @@ void world_open(struct world *world, size_t pages, boolean_t notify)
     world_open_with(world, pages, 0, MEMORY_OBJECT_COPY_DELAY, notify);
 }
 
+/* The bucket has gone.  */
+static void check_left(struct world *world)
+{
+    const struct { const char *what; size_t now, before; } counts[] = {
+        { "ports", hostmach_port_count(), world->ports_before },
+        { "rights", count_rights(), world->rights_before },
+        { "bytes of pages", hostmach_vm_bytes(), world->bytes_before },
+    };
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        each_left(counts[i].what, counts[i].now, counts[i].before);
+        assert_int_equal(counts[i].now, counts[i].before);
+    }
+}
+
+static void free_store(struct user_pager_info *store)
+{
+    each_store_closes(store);
+    pthread_mutex_destroy(&store->lock);
+    pthread_cond_destroy(&store->changed);
+    free(store->data);
+    free(store);
+}
+
 void world_close(struct world *world)
 {
     struct user_pager_info *store = world->store;
@@ -262,14 +316,9 @@ void world_close(struct world *world)
     assert_int_equal(store->overlaps, 0);
     if (world->requests) {
         assert_int_equal(ports_destroy_bucket(world->bucket), 0);
-        assert_int_equal(hostmach_port_count(), world->ports_before);
-        assert_int_equal(count_rights(), world->rights_before);
-        assert_int_equal(hostmach_vm_bytes(), world->bytes_before);
+        check_left(world);
     }
-    pthread_mutex_destroy(&store->lock);
-    pthread_cond_destroy(&store->changed);
-    free(store->data);
-    free(store);
+    free_store(store);
 }
 
 int world_cleared(struct world *world)
@@ -295,13 +344,8 @@ void world_close_ended(struct world *world)
     pager_stop_workers(world->requests);
     assert_int_equal(store->cleared, 1);
     assert_int_equal(ports_destroy_bucket(world->bucket), 0);
-    assert_int_equal(hostmach_port_count(), world->ports_before);
-    assert_int_equal(count_rights(), world->rights_before);
-    assert_int_equal(hostmach_vm_bytes(), world->bytes_before);
-    pthread_mutex_destroy(&store->lock);
-    pthread_cond_destroy(&store->changed);
-    free(store->data);
-    free(store);
+    check_left(world);
+    free_store(store);
 }
 
 /* ---- The store ---- */
@@ -318,6 +362,7 @@ void store_fill(struct world *world, size_t page, unsigned char byte)
 {
     pthread_mutex_lock(&world->store->lock);
     memset(world->store->data + page * page_size(), byte, page_size());
+    each_filled(world->store, page);
     pthread_mutex_unlock(&world->store->lock);
 }
 
@@ -452,14 +497,33 @@ void wait_for(bool (*condition)(void *), void *argument)
     }
 }
 
+struct start {
+    void *(*function)(void *);
+    void *argument;
+};
+
+static void *run(void *argument)
+{
+    struct start start = *(struct start *) argument;
+    free(argument);
+    each_test_thread();
+    return start.function(start.argument);
+}
+
 pthread_t spawn(void *(*function)(void *), void *argument)
 {
     pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, function, argument), 0);
+    struct start *start = malloc(sizeof *start);
+    *start = (struct start) { function, argument };
+    assert_int_equal(pthread_create(&thread, NULL, run, start), 0);
     return thread;
 }
 
-void join(pthread_t thread) { assert_int_equal(pthread_join(thread, NULL), 0); }
+void join(pthread_t thread)
+{
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    each_point();
+}
 
 /* ---- Tasks ---- */
 
@@ -488,12 +552,24 @@ void task_begin(struct task *task, int (*function)(void *), void *argument)
 static int wait_task(struct task *a, struct task *b, long milliseconds)
 {
     struct timespec end = time_in(milliseconds);
+    each_point();
     pthread_mutex_lock(&task_lock);
     while (!a->done && !b->done && pthread_cond_timedwait(&task_changed, &task_lock, &end) == 0)
-        ;
+        if (each_over()) {
+            pthread_mutex_unlock(&task_lock);
+            each_point();
+            pthread_mutex_lock(&task_lock);
+        }
     int done = a->done || b->done;
     pthread_mutex_unlock(&task_lock);
     return done;
+}
+
+void tasks_wake(void)
+{
+    pthread_mutex_lock(&task_lock);
+    pthread_cond_broadcast(&task_changed);
+    pthread_mutex_unlock(&task_lock);
 }
 
 int task_done(struct task *task)

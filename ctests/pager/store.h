@@ -161,6 +161,30 @@ int world_inhibit(struct world *);
 /* Two threads inhibit: when one has got EBUSY, the other has begun.  Returns the other.  */
 struct task *world_begin_inhibition(struct task tasks[2], struct world *);
 
+/* Threads that wait in task_first and task_end look again.  */
+void tasks_wake(void);
+
+/* ---- What ../each wants to know, which defines these where it is linked with a program; else they do nothing ---- */
+
+/* The case is over, though its threads are not: gates do not hold, waits are in vain.  */
+int each_over(void);
+/* A thread of the test is where it may be stopped for good when the case is over: it has no lock.  */
+void each_point(void);
+/* The calling thread is the test's, not the library's.  */
+void each_test_thread(void);
+/* pthread_cond_timedwait, for gates of a test's own; it ends when the case is over.  */
+int each_timedwait(pthread_cond_t *, pthread_mutex_t *, const struct timespec *end);
+/* store->hook, which is left when the case is over.  */
+void each_hook(struct user_pager_info *, enum call, vm_offset_t page);
+void each_store_opened(struct user_pager_info *);
+/* All is written, nothing comes any more.  */
+void each_store_closes(struct user_pager_info *);
+/* The page at OFFSET was to be written, with this result.  The store is locked.  */
+void each_wrote(struct user_pager_info *, vm_offset_t offset, const void *data, int error);
+void each_filled(struct user_pager_info *, size_t page);
+/* When a world is closed: so many WHAT, and so many before.  */
+void each_left(const char *what, size_t now, size_t before);
+
 /* A world with so many kernels, "A", "B" ...: kernel i has mapped the pager as client i.  */
 struct cast {
     struct world world;

@@ -217,7 +217,7 @@ int __wrap_pager_cancel_dead_name(mach_port_t name)
 {
     if (atomic_exchange(&hold_cancel, 0)) {
         atomic_store(&cancelling, 1);
-        while (!atomic_load(&let_go))
+        while (!atomic_load(&let_go) && !each_over())
             sched_yield();
     }
     return __real_pager_cancel_dead_name(name);
@@ -280,7 +280,7 @@ static void cross_to(int state) { atomic_store(&crossing, state); }
 
 static void wait_crossing(int state)
 {
-    while (atomic_load(&crossing) < state)
+    while (atomic_load(&crossing) < state && !each_over())
         sched_yield();
 }
 

@@ -54,6 +54,7 @@ static void test_create_gives_a_port_and_one_reference(void **state)
     struct user_pager_info *store;
     struct pager *pager = make_pager(world.bucket, &store);
     assert_non_null(pager);
+    assert_non_null(pager);
     struct port_info *port = (struct port_info *) pager;
     assert_ptr_equal(port->bucket, world.bucket);
     assert_ptr_equal(port->class, ((struct port_info *) world.pager)->class);
@@ -183,6 +184,7 @@ static void test_get_port_names_a_receive_right(void **state)
     world_open(&world, 4, 0);
     struct user_pager_info *store;
     struct pager *pager = make_pager(world.bucket, &store);
+    assert_non_null(pager);
     mach_port_t port = pager_get_port(pager);
     assert_true(MACH_PORT_VALID(port));
     assert_int_equal(type_of(port) & (MACH_PORT_TYPE_RECEIVE | MACH_PORT_TYPE_SEND), MACH_PORT_TYPE_RECEIVE);
@@ -219,6 +221,7 @@ static void test_clear_user_data_once_after_the_last_reference(void **state)
     world_open(&world, 4, 0);
     struct user_pager_info *store;
     struct pager *pager = make_pager(world.bucket, &store);
+    assert_non_null(pager);
     for (int i = 0; i < 3; i++)
         ports_port_ref(pager);
     pager_shutdown(pager);
@@ -245,6 +248,7 @@ static void test_weak_references_and_dropweak(void **state)
     world_open(&world, 4, 0);
     struct user_pager_info *store;
     struct pager *pager = make_pager(world.bucket, &store);
+    assert_non_null(pager);
     ports_port_ref_weak(pager);
     ports_port_ref_weak(pager);
     ports_port_deref_weak(pager);
@@ -259,6 +263,7 @@ static void test_weak_references_and_dropweak(void **state)
     free_store(store);
     /* The callback gives the references up itself.  */
     pager = make_pager(world.bucket, &store);
+    assert_non_null(pager);
     ports_port_ref_weak(pager);
     ports_port_ref_weak(pager);
     store->drop_weak = 2;
@@ -285,6 +290,7 @@ static void test_clear_user_data_once_from_many_threads(void **state)
         enum { THREADS = 4 };
         struct user_pager_info *store;
         struct pager *pager = make_pager(world.bucket, &store);
+        assert_non_null(pager);
         pthread_t threads[THREADS];
         for (int i = 1; i < THREADS; i++)
             ports_port_ref(pager);

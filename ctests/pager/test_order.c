@@ -259,6 +259,16 @@ void *__wrap_ports_lookup_port(struct port_bucket *, mach_port_t, struct port_cl
 mach_port_t __real_ports_claim_right(void *);
 mach_port_t __wrap_ports_claim_right(void *);
 
+/* Locked.  */
+static void wait_gate(void)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 30;
+    if (each_timedwait(&gate_changed, &gate, &end) != 0)
+        abort();
+}
+
 /* The worker that looks the watched port up first is slow.  */
 void *__wrap_ports_lookup_port(struct port_bucket *bucket, mach_port_t name, struct port_class *class)
 {
@@ -267,8 +277,8 @@ void *__wrap_ports_lookup_port(struct port_bucket *bucket, mach_port_t name, str
         watched = MACH_PORT_NULL;
         stopped = 1;
         pthread_cond_broadcast(&gate_changed);
-        while (!go)
-            pthread_cond_wait(&gate_changed, &gate);
+        while (!go && !each_over())
+            wait_gate();
     }
     pthread_mutex_unlock(&gate);
     return __real_ports_lookup_port(bucket, name, class);
@@ -286,8 +296,8 @@ mach_port_t __wrap_ports_claim_right(void *port)
         pthread_mutex_unlock(&gate);
         assert_int_equal(sk_send_raw(c->objects[0], &request, NULL, 0), 0);
         pthread_mutex_lock(&gate);
-        while (!stopped)
-            pthread_cond_wait(&gate_changed, &gate);
+        while (!stopped && !each_over())
+            wait_gate();
         pthread_mutex_unlock(&gate);
         assert_int_equal(sk_send_raw(c->objects[0], &request, NULL, 0), 0);
         /* A chance for the second worker to wait for its turn.  */

@@ -22,7 +22,7 @@ static void wait_gate(void)
     struct timespec end;
     clock_gettime(CLOCK_REALTIME, &end);
     end.tv_sec += 30;
-    if (pthread_cond_timedwait(&gate_changed, &gate, &end) != 0)
+    if (each_timedwait(&gate_changed, &gate, &end) != 0)
         abort();
 }
 
@@ -32,7 +32,7 @@ void *__wrap_ports_lookup_port(struct port_bucket *bucket, mach_port_t name, str
     if (class && watched && name == watched && stopped < SLOW) {
         int number = stopped++;
         pthread_cond_broadcast(&gate_changed);
-        while (number >= released)
+        while (number >= released && !each_over())
             wait_gate();
     }
     pthread_mutex_unlock(&gate);

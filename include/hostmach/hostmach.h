@@ -143,14 +143,16 @@ struct hostmach_fault {
 };
 
 /* mach_msg fails to send what matches: the error is returned before anything is taken from the sender. Notifications are not
-   affected. Replaces the previous order; NULL ends it. */
-void hostmach_fail_send (const struct hostmach_fault *fault);
+   affected. Replaces the previous order; NULL ends it. Returns how many were still to go through by the previous one (0 if it has struck): so
+   an order with a large `skip` counts. */
+unsigned hostmach_fail_send (const struct hostmach_fault *fault);
 
-/* Skips `skip` memory allocations inside HostMach (ports, names, messages), fails the next `count`. 0, 0 ends it. */
-void hostmach_fail_memory (unsigned skip, unsigned count);
+/* Skips `skip` memory allocations inside HostMach (ports, names, messages), fails the next `count`. 0, 0 ends it. Returns as
+   hostmach_fail_send does. */
+unsigned hostmach_fail_memory (unsigned skip, unsigned count);
 
 /* The same for pages: vm_allocate, vm_map, vm_read, copies of out-of-line data. */
-void hostmach_fail_vm (unsigned skip, unsigned count);
+unsigned hostmach_fail_vm (unsigned skip, unsigned count);
 
 /* How many rights have been destroyed since the process started because their receiver could get no name for them:
    MACH_RCV_BODY_ERROR, MACH_RCV_HEADER_ERROR, or a message that came back to a sender who timed out. Mach loses such rights, too. */

@@ -115,7 +115,7 @@ mach_port_seqno_t pager_port_next_number(mach_port_t port, mach_port_seqno_t non
    is exhausted it is sent when there is some.  */
 mach_msg_return_t pager_send_marker(mach_port_t port, mach_msg_id_t id);
 
-/* The same, but gives up at once where it would wait.  */
+/* The same, but gives up at once where the queue is full.  */
 mach_msg_return_t pager_try_send_marker(mach_port_t port, mach_msg_id_t id);
 /* A receive right in PORT_SET for markers.  */
 kern_return_t pager_make_marker_port(mach_port_t port_set, mach_port_t *port);

@@ -28,8 +28,9 @@ void *platform_allocate_waiting(size_t size);
 /* Free a block of the two above; NULL is allowed.  */
 void platform_free(void *block);
 
-/* For tests.  The (n+1)-th allocation from now fails, once; -1: none does.  */
-void platform_fail_allocation(long n);
+/* For tests.  The (n+1)-th allocation from now fails, once (starting a thread is one, too); -1: none does.  Returns how many
+   were still to come before the one that was ordered before failed; -1: it has failed, or none was to.  */
+long platform_fail_allocation(long n);
 
 /* For tests: blocks allocated and not yet freed.  */
 long platform_allocated_blocks(void);
