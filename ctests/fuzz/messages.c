@@ -245,13 +245,6 @@ void messages_restrain(char *message, mach_msg_size_t size)
     memcpy(message + length_at, &length, sizeof length);
 }
 
-static void await_intake(void)
-{
-    for (unsigned i = 0; i < 50 && hostmach_message_count() > 0; i++)
-        sim_sleep_ns(1000000);
-    sim_sleep_ns(5000000);
-}
-
 static void post(struct input input)
 {
     unsigned what = input_byte(&input), id = input_byte(&input) % 16, control = input_byte(&input), page = input_byte(&input);
@@ -306,10 +299,6 @@ static void post(struct input input)
     if (is_direct && result != MACH_MSG_SUCCESS)
         direct_take_back();
     hostmach_task_enter(before);
-    /* What bears a control port's name from before its renaming, and is refused, leaves a right behind (README.md): so nothing follows an init
-       before that is taken in. */
-    if (!(what & 16) && id == 0)
-        await_intake();
 }
 
 /* ---- The target ---- */

@@ -177,6 +177,62 @@ static void test_request_and_return_cross_an_offer(void **state)
         }
 }
 
+static void raw_complete(struct raw *raw, size_t page)
+{
+    hostmach_task_t before = hostmach_task_enter(raw->task);
+    assert_int_equal(memory_object_lock_completed(raw->pager, MACH_MSG_TYPE_COPY_SEND, raw->control, page_offset(page), vm_page_size), 0);
+    hostmach_task_enter(before);
+}
+
+/* A request crosses the offer, so it is answered though nobody waits; that answer is crossed by the next request, which it answers. The client's
+   access stands, and what it writes into the page is not refused.  */
+static void test_request_crosses_the_answer_to_one_that_crossed_an_offer(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 1, 4, 0);
+    cast_kill(&c, 0);
+    wait_clients(&c, 0);
+    struct raw client;
+    raw_open(&client, &c.world, 1, 0);
+    raw_wait_for(&client, SK_READY);
+    unsigned number = 0;
+    while (pager_page_access(c.world.pager, 0, number) < 0)
+        number++;
+    vm_address_t buffer = offered_page(77);
+    assert_int_equal(pager_inhibit_workers(c.world.requests), 0);
+    raw_request(&client, 0, RW);
+    pager_offer_page(c.world.pager, 0, 0, 0, buffer);
+    raw_wait_for(&client, SK_DATA_SUPPLY);
+    pager_resume_workers(c.world.requests);
+    /* It drops the page, unchanged; that is asked back.  */
+    raw_wait_for(&client, SK_LOCK_REQUEST);
+    pthread_mutex_lock(&client.lock);
+    client.stop_at = SK_DATA_SUPPLY;
+    pthread_mutex_unlock(&client.lock);
+    raw_complete(&client, 0);
+    raw_wait_stopped(&client);
+    raw_request(&client, 0, RW);
+    while (!(pager_page_word(c.world.pager, 0) & QUEUE))
+        sched_yield();
+    assert_int_equal(pager_page_access(c.world.pager, 0, number), 3);
+    raw_go(&client);
+    /* The page was there all the time, and was written; that is asked back.  */
+    while (raw_has(&client, SK_LOCK_REQUEST) < 2)
+        sched_yield();
+    raw_return(&client, 0, 99, TRUE);
+    raw_complete(&client, 0);
+    store_wait_count(&c.world, CALL_WRITE, 1);
+    world_settle(&c.world);
+    assert_int_equal(store_byte(&c.world, 0), 99);
+    assert_int_equal(world_statistics(&c.world).refused, 0);
+    assert_int_equal(raw_has(&client, SK_DATA_SUPPLY), 2);
+    assert_int_equal(pager_page_access(c.world.pager, 0, number), 0);
+    vm_deallocate(mach_task_self(), buffer, vm_page_size);
+    raw_close(&client);
+    cast_close(&c);
+}
+
 /* What follows from an offered page, once it is sent, does not hold up requests: here the client keeps the thread that offered in the
    answer to an unlock.  */
 static void test_what_follows_an_offer_holds_nobody_up(void **state)
@@ -363,6 +419,7 @@ int main(void)
         cmocka_unit_test(test_offer_beside_a_request_for_several_pages),
         cmocka_unit_test(test_request_crosses_an_offer),
         cmocka_unit_test(test_request_and_return_cross_an_offer),
+        cmocka_unit_test(test_request_crosses_the_answer_to_one_that_crossed_an_offer),
         cmocka_unit_test(test_what_follows_an_offer_holds_nobody_up),
         cmocka_unit_test(test_only_copy_comes_back_while_it_is_being_sent),
         cmocka_unit_test(test_turns_end_with_the_port),
