@@ -173,7 +173,7 @@ kern_return_t __wrap_pager_request_dead_name(mach_port_t name, mach_port_t notif
 
 kern_return_t __wrap_pager_request_dead_name(mach_port_t name, mach_port_t notify)
 {
-    if (notify != MACH_PORT_NULL && atomic_load(&refuse_dead_name) > 0 && atomic_fetch_sub(&refuse_dead_name, 1) > 0)
+    if (!each_over() && notify != MACH_PORT_NULL && atomic_load(&refuse_dead_name) > 0 && atomic_fetch_sub(&refuse_dead_name, 1) > 0)
         return KERN_RESOURCE_SHORTAGE;
     if (atomic_load(&crossing) == TURN_PASSED)
         stops_next = DEATH_ASKED_FOR;
