@@ -193,7 +193,7 @@ static void test_seats_and_the_long_way_share_the_limit(void **state)
 }
 
 /* While a page is read for a client that is alone, that client has nothing of it: what it says to give back is refused, and not written beside the
-   read. (Found by the simulation: seed 8968 of commit 494eeb0.)  */
+   read. Once the answer is on its way, it may. (Found by the simulation: seed 8968 of commit 494eeb0.)  */
 static void test_a_page_that_is_being_read_does_not_come_back(void **state)
 {
     (void) state;

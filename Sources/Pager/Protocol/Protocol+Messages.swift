@@ -82,7 +82,7 @@ extension PageProtocol {
     static func returned<S: PageState>(_ s: inout S, _ client: ClientNumber, _ dirty: Bool, _ keepsCopy: Bool,
                                        _ context: Context) -> Effects {
         let access = s.access(of: client)
-        // (Who is alone is recorded from its request on, but has nothing while the page is read. Believed, its data were written beside that.)
+        // (Who is alone is recorded from its request on, but has nothing while the page is read. Believed, its data would be written beside that.)
         if access == .none || access == .write && s.activity == .pagingIn { return Effects(data: .discard, refusal: .returnWithoutPage) }
 
         // Only who may write can have changed the page. A clean copy is data, too, where the store's is bad.

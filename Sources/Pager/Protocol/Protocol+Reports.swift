@@ -40,8 +40,7 @@ extension PageProtocol {
         return supplyFirst(&s, .supply, writeLock: writeLock, context)
     }
 
-    /// The client was recorded when it asked, so success without a lock changes nothing: the owner sends the data
-    /// and reports `.sent`.
+    /// The client was recorded when it asked. From here on it may have the page, and give it back, before the owner reports `.sent`.
     private static func readDoneForSole<S: PageState>(_ s: inout S, _ client: ClientNumber, _ code: Int32,
                                                       _ writeLock: Bool, _ context: Context) -> Effects {
         if s.isHeld {
@@ -59,11 +58,10 @@ extension PageProtocol {
             return Effects(action: .error, client: client, code: code)
         }
         s.error = 0
+        s.activity = .sending
         if writeLock {
             s.setAccess(.read, of: client)
             s.isWriteLocked = true
-            // Until it is sent, `.write` marked the access that is on its way; now the activity does.
-            s.activity = .sending
         }
         return Effects(action: .supply, client: client, write: !writeLock, precious: context.notify)
     }
@@ -143,7 +141,7 @@ extension PageProtocol {
     }
 
     static func sent<S: PageState>(_ s: inout S, _ context: Context) -> Effects {
-        assert(s.activity == .sending || s.activity == .pagingIn)
+        assert(s.activity == .sending)
         var dropped = false
         if s.isHeld && s.isInvalid && !s.isAccessEmpty {
             // The version that could not be written is with a client now, precious.

@@ -22,7 +22,7 @@
 //      use it before the sender's thread runs on.
 //   4. `sent`: the page is idle again, and the next waiter is served.
 // A client that is alone takes a shorter way through the same function: it is recorded as having the page when
-// its request comes, and the read's end changes nothing but the owner (two compare-and-swaps in all).
+// its request comes, and the read's end says only that the data are on their way (three compare-and-swaps in all).
 
 enum PageProtocol {
     static func step<S: PageState>(_ s: inout S, _ event: Event, _ context: Context) -> Effects {

@@ -3,7 +3,7 @@
 // An object with one client is the usual case, and nearly all that happens to its pages are the moves below. The rules are a pure function, so what
 // they say to a word and an event is worked out once, when the client attaches, by `PageProtocol.step` itself, and kept with the client:
 //
-//   resting --request--> asked (read) --readDone--> asked (supply) --sent--> given
+//   resting --request--> asked (read) --readDone--> supplying (supply) --sent--> given
 //   locked --unlock--> unlocking (unlock) --unlockDone--> permitting (grantWrite) --sent--> given
 //   given --returned, dirty, direct--> writing (write) --writeDone--> resting (discard)
 //
@@ -16,6 +16,7 @@ import Synchronization
 /// Words of the page map. 0: the way is closed. (No move leads to an untouched page.)
 struct QuickMoves {
     private(set) var asked: UInt32 = 0
+    private(set) var supplying: UInt32 = 0
     private(set) var given: UInt32 = 0
     private(set) var locked: UInt32 = 0
     private(set) var unlocking: UInt32 = 0
@@ -32,11 +33,12 @@ struct QuickMoves {
         // The answer does not depend on what is wanted (a lone client may write).
         guard let asked = QuickMoves.move(.resting, .request(client, write: false), sole, { $0 == Effects(action: .read) }),
               asked == QuickMoves.move(.resting, .request(client, write: true), sole, { $0 == Effects(action: .read) }),
-              asked == QuickMoves.move(asked, .readDone(code: 0, writeLock: false), sole, {
+              let supplying = QuickMoves.move(asked, .readDone(code: 0, writeLock: false), sole, {
                   $0 == Effects(action: .supply, client: client, write: true, precious: notify, holders: true)
               }),
-              let given = QuickMoves.move(asked, .sent, had, { $0 == Effects(holders: true) }) else { return }
+              let given = QuickMoves.move(supplying, .sent, had, { $0 == Effects(holders: true) }) else { return }
         self.asked = asked.raw
+        self.supplying = supplying.raw
         self.given = given.raw
 
         if let read = QuickMoves.move(asked, .readDone(code: 0, writeLock: true), sole, { $0.action == .supply }),

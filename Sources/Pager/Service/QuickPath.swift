@@ -27,7 +27,7 @@ struct LoneRead: ReadMoves {
     func decide(_ hold: some ReadHold) -> ReadAnswer? {
         if !hold.hold(client) { return nil }
         // The client is held, and the page still names it.
-        if slot.pointee.load(ordering: .acquiring) != asked {
+        if !slot.pointee.compareExchange(expected: asked, desired: client.pointee.moves.supplying, ordering: .acquiringAndReleasing).exchanged {
             hold.letGo(client)
             return nil
         }
@@ -39,7 +39,8 @@ struct LoneRead: ReadMoves {
 
     @inline(__always)
     func sent(_ pager: PagerPointer, _ answer: ReadAnswer) -> Bool {
-        slot.pointee.compareExchange(expected: asked, desired: client.pointee.moves.given, ordering: .acquiringAndReleasing).exchanged
+        slot.pointee.compareExchange(expected: client.pointee.moves.supplying, desired: client.pointee.moves.given,
+                                     ordering: .acquiringAndReleasing).exchanged
     }
 }
 
