@@ -16,15 +16,15 @@ struct Configuration {
 
 extension Configuration {
     /// What is searched always. The longest first: they are searched two at a time.
-    static let usual: [Configuration] = both("2 clients, everything", everything(2), (9637072, 60267867), (9720624, 62169036))
+    static let usual: [Configuration] = both("2 clients, everything", everything(2), (9585639, 59913183), (9655374, 61718353))
         + both("3 clients, failures", failures(3), (4932645, 26000672), (2033703, 11549811))
-        + both("3 clients, deaths", deaths(3), (591010, 3955694), (913763, 6537423))
+        + both("3 clients, deaths", deaths(3), (584986, 3921710), (907235, 6500343))
         + both("3 clients, a user's call", calls(3, 1), (1245227, 6829495), (3652015, 21681310))
         + both("2 clients, a user's call to each", calls(2, 2), (248447, 1253703), (550721, 2782753))
         + both("2 clients, deaths and failures, pages are offered", offers(deathsAndFailures(2)), (1195630, 6486656),
                (909220, 5029273))
         + both("1 client, everything, pages are offered", offers(everything(1)), (83262, 371045), (100303, 414253))
-        + both("1 client, everything", everything(1), (27238, 134416), (27672, 134622))
+        + both("1 client, everything", everything(1), (24437, 119632), (24045, 115577))
 
     /// With PROTOCOL_TESTS_DEEP=1 as well: six minutes and 6 GB more.
     static let deep: [Configuration] = both("3 clients, deaths and a user's call", deathsAndCalls(3), (13045603, 93774006),
