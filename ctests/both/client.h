@@ -41,7 +41,7 @@ struct client {
     struct mk_kernel *mapped;               /* or how else kernels that map are known (mapped.h) */
     volatile unsigned char *memory;         /* NULL: not mapped any more */
     size_t pages;
-    int dead;
+    _Atomic int dead;
     struct fault faults[FAULTS];
 };
 

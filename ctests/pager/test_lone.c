@@ -196,7 +196,6 @@ static void let_others_run(enum call waiting, int ends)
     store_open_gate(&place.world, CALL_READ);
     for (size_t page = 0; page < 3 && !ends; page++)
         wait_page(object, page, page == 0 && waiting == CALL_UNLOCK ? SK_WANT_WRITABLE : SK_WANT_PRESENT);
-    place.world.store->hook = NULL;
     if (!ends) {
         for (size_t page = 3; page < 8; page++)
             put(object, page, 5);
