@@ -39,7 +39,7 @@ struct client {
     sk_kernel *scripted;
     sk_object *object;
     struct mk_kernel *mapped;               /* or how else kernels that map are known (mapped.h) */
-    volatile unsigned char *memory;         /* NULL: not mapped any more */
+    volatile unsigned char *_Atomic memory; /* NULL: not mapped any more */
     size_t pages;
     _Atomic int dead;
     struct fault faults[FAULTS];

@@ -58,7 +58,8 @@ static struct mk_page page_of(struct client *client, size_t page)
     struct mk_object *object;
     mk_index index;
     struct mk_page copy = { .state = MK_PAGE_ABSENT };
-    if (client->memory == NULL || client->dead || !mk_maps_lock_object((vm_address_t) address_of(client, page), &object, &index))
+    memory where = client->memory;
+    if (where == NULL || client->dead || !mk_maps_lock_object((vm_address_t) (where + page_offset(page)), &object, &index))
         return copy;
     object->uses++;
     struct mk_page *found = mk_page_find(object, index);
