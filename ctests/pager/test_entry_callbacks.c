@@ -97,9 +97,8 @@ static int sync_page_1(void *pager) { pager_sync_some(pager, page_offset(1), vm_
 
 /* While a write waits, others run, but none of its page: writes of a page never overlap and keep their order (section 4.4); and who waits
    for the page's write waits for it.  */
-static void test_writes_of_a_page_apart_while_one_waits(void **state)
+static void writes_of_a_page_apart_while_one_waits(int keeps)
 {
-    (void) state;
     for (int kernels = 1; kernels <= 2; kernels++) {
         struct scene scene;
         scene_open(&scene, 16, kernels, 0);
@@ -120,7 +119,10 @@ static void test_writes_of_a_page_apart_while_one_waits(void **state)
         /* (Page 12 comes back.)  */
         store_wait_count(&scene.world, CALL_WRITE, 2);
         assert_int_equal(sk_poke(scene.x, page_offset(1), "3", 1), 0);
-        assert_int_equal(sk_evict(scene.x, page_offset(1)), 0);
+        if (keeps)
+            pager_sync_some(scene.world.pager, page_offset(1), vm_page_size, 0);
+        else
+            assert_int_equal(sk_evict(scene.x, page_offset(1)), 0);
         assert_int_equal(sk_evict(scene.x, page_offset(5)), 0);
         store_wait_count(&scene.world, CALL_WRITE, 3);
         assert_int_equal(sk_evict(scene.x, page_offset(6)), 0);
@@ -139,6 +141,19 @@ static void test_writes_of_a_page_apart_while_one_waits(void **state)
         scene.world.store->hook = NULL;
         scene_close(&scene);
     }
+}
+
+static void test_writes_of_a_page_apart_while_one_waits(void **state)
+{
+    (void) state;
+    writes_of_a_page_apart_while_one_waits(0);
+}
+
+/* The same for a page that its client keeps.  */
+static void test_writes_of_a_kept_page_apart_while_one_waits(void **state)
+{
+    (void) state;
+    writes_of_a_page_apart_while_one_waits(1);
 }
 
 /* ---- pager_memcpy ---- */
@@ -219,6 +234,7 @@ int main(void)
         cmocka_unit_test(test_failed_unlock_is_told_once_to_the_next_write),
         cmocka_unit_test(test_callbacks_in_order_under_load),
         cmocka_unit_test(test_writes_of_a_page_apart_while_one_waits),
+        cmocka_unit_test(test_writes_of_a_kept_page_apart_while_one_waits),
         cmocka_unit_test(test_memcpy_as_documented),
         cmocka_unit_test(test_no_memory_to_call_another_worker),
     };
