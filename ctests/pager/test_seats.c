@@ -194,12 +194,11 @@ static void test_seats_and_the_long_way_share_the_limit(void **state)
 
 /* While a page is read for a client that is alone, that client has nothing of it: what it says to give back is refused, and not written beside the
    read. Once the answer is on its way, it may. (Found by the simulation: seed 8968 of commit 494eeb0.)  */
-static void test_a_page_that_is_being_read_does_not_come_back(void **state)
+static void give_back_what_is_being_read(unsigned reads)
 {
-    (void) state;
     static _Alignas(4096) const unsigned char data[4096] = { 66 };
     struct place place;
-    place_open(&place, READS);
+    place_open(&place, reads);
     sk_object *object = sk_map(place.kernel, place.world.port);
     put(object, 9, 5);
     world_settle(&place.world);
@@ -221,6 +220,18 @@ static void test_a_page_that_is_being_read_does_not_come_back(void **state)
     pager_return(place.world.pager, 1);
     assert_int_equal(store_byte(&place.world, 0), 67);
     place_close(&place);
+}
+
+static void test_a_page_that_is_being_read_does_not_come_back(void **state)
+{
+    (void) state;
+    give_back_what_is_being_read(READS);
+}
+
+static void test_a_page_that_is_being_read_does_not_come_back_one_at_a_time(void **state)
+{
+    (void) state;
+    give_back_what_is_being_read(1);
 }
 
 /* What is counted at the seats is part of the statistics.  */
@@ -251,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_a_read_that_waits_makes_room),
         cmocka_unit_test(test_seats_and_the_long_way_share_the_limit),
         cmocka_unit_test(test_a_page_that_is_being_read_does_not_come_back),
+        cmocka_unit_test(test_a_page_that_is_being_read_does_not_come_back_one_at_a_time),
         cmocka_unit_test(test_reads_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
