@@ -108,7 +108,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return left
     }
 
-    /// Does what was decided for pages that were read, whose data lie one behind the other.
+    /// Does what was decided for pages that were read, whose data lie one behind the other. What they need next of the translator is left as jobs: in a
+    /// callback that waits, somebody may wait for requests that were decided on for the pages behind, and are not sent yet (LockBatches.swift).
     private func answer(_ first: UInt64, _ outcomes: UnsafeMutablePointer<Outcome>, _ count: Int, _ data: vm_address_t) {
         var index = 0
         while index < count {
@@ -120,11 +121,11 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             }
             let page = first + widen(index), address = data + vm_address_t(widen(index) << pointee.pageShift)
             if end - index > 1, supplyRun(page, outcomes + index, end - index, address) {
-                for done in index..<end { follow(.read, advance(first + widen(done), outcomes[done], 0)) }
+                for done in index..<end { followLater(first + widen(done), advance(first + widen(done), outcomes[done], 0)) }
             } else {
                 for one in index..<end {
                     let address = data + vm_address_t(widen(one) << pointee.pageShift)
-                    follow(.read, advance(first + widen(one), outcomes[one], address))
+                    followLater(first + widen(one), advance(first + widen(one), outcomes[one], address))
                 }
             }
             index = end
