@@ -108,6 +108,21 @@ int sk_wait_message(sk_object *object, mach_msg_id_t id, unsigned count, unsigne
     return err;
 }
 
+int sk_wait_sent(sk_object *object, unsigned timeout_ms)
+{
+    struct sk_wait wait;
+    int err = 0;
+
+    sk_wait_begin(&wait, timeout_ms, "sk_wait_sent", 0);
+    pthread_mutex_lock(&object->lock);
+    while (object->operations != 0 && err == 0)
+        err = sk_wait_step(object, &wait);
+    if (object->operations == 0)
+        err = 0;
+    pthread_mutex_unlock(&object->lock);
+    return err;
+}
+
 size_t sk_log(sk_object *object, mach_msg_id_t id, struct sk_message *out, size_t capacity)
 {
     size_t found = 0;

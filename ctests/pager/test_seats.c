@@ -62,6 +62,7 @@ static void end_before_the_answer(int dies)
     store_close_gate(&place.world, CALL_READ);
     raw_request(&raw, 1, VM_PROT_READ);
     store_wait_gate(&place.world, CALL_READ, 1);
+    uint32_t sent = pager_page_word(place.world.pager, 0), read = pager_page_word(place.world.pager, page_offset(1));
     hostmach_task_t before = hostmach_task_enter(raw.task);
     if (dies)
         assert_int_equal(mach_port_mod_refs(mach_task_self(), raw.control, MACH_PORT_RIGHT_RECEIVE, -1), 0);
@@ -71,7 +72,7 @@ static void end_before_the_answer(int dies)
     while (world_statistics(&place.world).clients != 0)
         sched_yield();
     /* Every page has forgotten it.  */
-    while (pager_page_access(place.world.pager, 0, 0) > 0 || pager_page_access(place.world.pager, page_offset(1), 0) > 0)
+    while (pager_page_word(place.world.pager, 0) == sent || pager_page_word(place.world.pager, page_offset(1)) == read)
         sched_yield();
     store_open_gate(&place.world, CALL_READ);
     while (world_statistics(&place.world).page_ins < 3)

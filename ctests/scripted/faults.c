@@ -185,6 +185,24 @@ static void failed_send_fails_the_touch(void **state)
     nothing();
 }
 
+/* A message counts before it is sent.  (Many times: a thread is seldom seen between the two.)  */
+static void it_is_known_when_messages_have_gone(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 300 };
+    struct event event;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct toucher reader;
+        touch(&reader, round * PAGE, 0, 0);
+        assert_int_equal(sk_wait_message(object, SK_DATA_REQUEST, round + 1, 0), 0);
+        assert_int_equal(sk_wait_sent(object, 0), 0);
+        assert_true(poll_event(&event, 0));
+        supply(round * PAGE, 1, 7, VM_PROT_NONE, FALSE, MACH_PORT_NULL);
+        assert_int_equal(touched(&reader), 0);
+    }
+    nothing();
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -200,6 +218,7 @@ int main(void)
         TEST(supply_completed),
         TEST(read_and_write_across_pages),
         TEST(failed_send_fails_the_touch),
+        TEST(it_is_known_when_messages_have_gone),
     };
     return cmocka_run_group_tests_name("scripted.faults", tests, NULL, NULL);
 }

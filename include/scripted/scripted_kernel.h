@@ -195,6 +195,9 @@ unsigned sk_count(sk_object *object, mach_msg_id_t id);
 /* Wait until sk_count is at least COUNT.  0 or ETIMEDOUT; TIMEOUT_MS 0: no limit.  */
 int sk_wait_message(sk_object *object, mach_msg_id_t id, unsigned count, unsigned timeout_ms);
 
+/* Wait until no thread is sending: what was counted before has gone.  0 or ETIMEDOUT; TIMEOUT_MS 0: no limit.  */
+int sk_wait_sent(sk_object *object, unsigned timeout_ms);
+
 /* Copy the last messages with this id (0: any), oldest first, at most CAPACITY and at most the 1024 last of the
    object.  Returns how many were copied.  */
 size_t sk_log(sk_object *object, mach_msg_id_t id, struct sk_message *out, size_t capacity);
