@@ -112,7 +112,7 @@ void __wrap_sk_page_drop(struct sk_object *object, struct sk_page *page)
     __real_sk_page_drop(object, page);
 }
 
-/* Every message that a kernel sends or gets, for the trace. */
+/* Every message that a kernel sends or gets. */
 void __real_sk_log_add(struct sk_object *object, struct sk_message *message);
 void __wrap_sk_log_add(struct sk_object *object, struct sk_message *message);
 void __wrap_sk_log_add(struct sk_object *object, struct sk_message *message)
@@ -131,6 +131,7 @@ void __wrap_sk_log_add(struct sk_object *object, struct sk_message *message)
           id >= SK_INIT ? "->" : "<-", name, (unsigned long) message->offset, (unsigned long) message->length, message->access,
           message->should_return, message->should_flush ? ", flush" : "", message->dirty ? ", dirty" : "",
           message->kernel_copy ? ", kept" : "", message->precious ? ", precious" : "", message->error);
+    model_goes_on(sim_self());
     __real_sk_log_add(object, message);
 }
 

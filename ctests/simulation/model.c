@@ -182,6 +182,8 @@ void model_returned(unsigned page, const void *bytes, bool dirty, bool unsure, c
         set(&model->fallback, content);
     } else {
         add(&model->fallback, content);
+        if (model->failing)
+            add_all(&model->current, &model->fallback);
     }
 }
 
@@ -227,15 +229,24 @@ void model_stored(unsigned page, const void *bytes)
     settle(&model->current, content);
 }
 
-void model_store_failed(unsigned page)
+void model_store_failed(unsigned page, const void *thread)
 {
     struct model_page *model = &pages[page];
     model->may_fail = true;
+    model->failing = thread;
+    TRACE("the store fails to write page %u", page);
     if (model->tainted)
         return;
     add(&model->current, model->stored);
     add(&model->fallback, model->stored);
     model->losses++;
+}
+
+void model_goes_on(const void *thread)
+{
+    for (unsigned page = 0; page < PAGES_MAX; page++)
+        if (pages[page].failing == thread)
+            pages[page].failing = NULL;
 }
 
 void model_check_store(unsigned page, const void *bytes)

@@ -29,6 +29,7 @@ struct model_page {
     bool tainted;               /* a hostile kernel may have written it: contents mean nothing */
     bool may_fail;              /* the store failed for it: a request may be answered with an error */
     unsigned losses;            /* how often data were, or may have been, lost */
+    const void *failing;        /* the thread whose writing has failed, and which has not told the pager yet; or NULL */
 };
 
 void model_open(unsigned pages);
@@ -53,9 +54,10 @@ void model_return_in_doubt(unsigned page, const struct candidates *before);
 void model_dropped(unsigned page);
 /* What a kernel had is lost. */
 void model_lost(unsigned page);
-/* The store has taken BYTES, or has not. */
+/* The store has taken BYTES, or has not, for THREAD: until that goes on the pager does not know, and keeps no copy that comes back. */
 void model_stored(unsigned page, const void *bytes);
-void model_store_failed(unsigned page);
+void model_store_failed(unsigned page, const void *thread);
+void model_goes_on(const void *thread);
 
 /* At rest, with everything written: the store has what the kernels saw. */
 void model_check_store(unsigned page, const void *bytes);

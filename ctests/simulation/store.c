@@ -85,6 +85,7 @@ static void begin(enum call call, unsigned first, unsigned count)
 {
     static const char *const names[] = { "reads", "writes", "unlocks", "evicts" };
     TRACE("translator %s page %u%s", names[call], first, count > 1 ? " and more" : "");
+    model_goes_on(sim_self());
     if (world.cleared)
         report_failure("a callback after pager_clear_user_data");
     if (world.inhibited && strcmp(sim_name(sim_self()), "worker") == 0)
@@ -197,7 +198,7 @@ error_t pager_write_page(struct user_pager_info *upi, vm_offset_t offset, vm_add
     if (!error)
         put((unsigned) page, (const void *) buf);
     else
-        model_store_failed((unsigned) page);
+        model_store_failed((unsigned) page, sim_self());
     end(CALL_WRITE, (unsigned) page, 1);
     return error;
 }
@@ -215,7 +216,7 @@ error_t pager_write_pages(struct user_pager_info *upi, vm_offset_t offset, vm_ad
     unsigned some = random_chance(&random, 200) ? random_below(&random, count) : count;
     int error = some < count ? error_of(&random, first + some) : 0;
     if (error)
-        model_store_failed(first + some);
+        model_store_failed(first + some, sim_self());
     else if (some == 0)
         some = 1;
     for (unsigned i = 0; i < some; i++)
