@@ -1,0 +1,94 @@
+/* Pages that are read by one call and given by one message (Service/ReadRun.swift): what each of them needs after that.  (Which pages are read
+   together, and what becomes of failures: mapping/test_cluster.c.)  */
+
+#include "raw.h"
+
+error_t pager_read_pages(struct user_pager_info *store, vm_offset_t offset, vm_size_t length, vm_address_t *buf, vm_size_t *read,
+                         int *write_lock)
+{
+    *write_lock = 0;
+    *read = 0;
+    if (vm_allocate(mach_task_self(), buf, length, TRUE) != KERN_SUCCESS)
+        return ENOMEM;
+    memcpy((void *) *buf, store->data + offset, length);
+    *read = length;
+    return 0;
+}
+
+static void request_pages(struct raw *raw, size_t first, size_t count)
+{
+    hostmach_task_t before = hostmach_task_enter(raw->task);
+    assert_int_equal(memory_object_data_request(raw->pager, raw->control, page_offset(first), count * vm_page_size, VM_PROT_READ), 0);
+    hostmach_task_enter(before);
+}
+
+static void answer_lock(struct raw *raw, size_t page)
+{
+    hostmach_task_t before = hostmach_task_enter(raw->task);
+    assert_int_equal(memory_object_lock_completed(raw->pager, MACH_MSG_TYPE_COPY_SEND, raw->control, page_offset(page), vm_page_size), 0);
+    hostmach_task_enter(before);
+}
+
+static void wait_lock_requests(struct raw *raw, int count)
+{
+    pthread_mutex_lock(&raw->lock);
+    for (;;) {
+        int found = 0;
+        for (int i = 0; i < raw->count; i++)
+            found += raw->got[i] == SK_LOCK_REQUEST;
+        if (found >= count)
+            break;
+        raw_wait(raw);
+    }
+    pthread_mutex_unlock(&raw->lock);
+}
+
+static void hook_syncs_page_2(struct user_pager_info *store, enum call call, vm_offset_t page)
+{
+    if (call == CALL_READ && page == page_offset(1))
+        pager_sync_some(store->pager, page_offset(2), vm_page_size, 1);
+}
+
+/* While the pages are on their way to X, others ask for them: page 1 is to be read once more, page 2 to be taken from X for a writer.  The
+   callback that reads page 1 waits for page 2: what X must be asked has been sent by then, or nobody ever sends it.  (Simulation, seed 7148716.)  */
+static void test_a_callback_waits_for_a_page_of_the_same_message(void **state)
+{
+    (void) state;
+    for (int reads = 1; reads <= 2; reads++) {
+        struct cast c;
+        struct raw x;
+        cast_open(&c, 2, 4, 0);
+        assert_int_equal(pager_set_concurrent_reads(c.world.pager, (unsigned) reads), 0);
+        sk_object *y = c.objects[0], *z = c.objects[1];
+        c.world.store->hook = hook_syncs_page_2;
+        raw_open(&x, &c.world, 1, SK_DATA_SUPPLY);
+        raw_wait_for(&x, SK_READY);
+        request_pages(&x, 0, 3);
+        raw_wait_stopped(&x);
+        ask(y, 1, VM_PROT_READ);
+        ask(z, 2, RW);
+        fence_by_refusal(&c, y);
+        raw_go(&x);
+        /* The page's request, and the user's.  */
+        wait_lock_requests(&x, 2);
+        answer_lock(&x, 2);
+        answer_lock(&x, 2);
+        wait_page(y, 1, SK_WANT_READABLE);
+        wait_page(z, 2, SK_WANT_WRITABLE);
+        assert_int_equal(kernel_byte(y, 1), 2);
+        assert_int_equal(kernel_byte(z, 2), 3);
+        world_settle(&c.world);
+        assert_int_equal(raw_has(&x, SK_DATA_SUPPLY), 1);
+        c.world.store->hook = NULL;
+        raw_close(&x);
+        cast_close(&c);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_callback_waits_for_a_page_of_the_same_message),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
