@@ -4,7 +4,8 @@
 // parked, everything that was sent before the markers is done. A worker that is made meanwhile gets a marker of
 // its own. A worker that waits in a callback for a client's answer could wait for ever if nobody received it: so while one waits the
 // last receiver does not park (and parked ones are called back where there is none). The markers that it took are sent again when nobody
-// waits any more, so that there is one for each worker that is not parked.
+// waits any more, so that there is one for each worker that is not parked. What no worker was free for the thread that inhibits does when all are
+// parked; where that waits in a callback it is the same.
 
 import CPlatform
 import Synchronization
@@ -96,7 +97,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
             if locked.pointee.work.isEmpty { break }
             // What no worker was free for was due as well.
             pointee.monitor.unlock()
-            doWorkOutside()
+            doWorkForWorkers()
             pointee.monitor.lock()
         }
         locked.pointee.inhibition = .complete

@@ -183,6 +183,18 @@ extension UnsafeMutablePointer where Pointee == Pool {
         }
     }
 
+    /// The same by a thread of the translator's in the workers' place. As long as a callback there waits, the thread counts as a worker that
+    /// does, so that somebody receives what it waits for.
+    func doWorkForWorkers() {
+        let before = platform_thread_local()
+        var worker = Worker(forWorkers: self)
+        withUnsafeMutablePointer(to: &worker) { worker in
+            platform_set_thread_local(worker)
+            doWorkOutside()
+            platform_set_thread_local(before)
+        }
+    }
+
     private func shouldEnd(_ worker: UnsafeMutablePointer<Worker>) -> Bool {
         pointee.monitor.lock()
         defer { pointee.monitor.unlock() }
