@@ -172,6 +172,8 @@ static void test_inhibit_while_a_callback_shuts_down(void **state)
 
 /* New workers, while this is set, begin only when the test lets them; or so many can be made yet.  */
 static atomic_int new_workers_wait, late_workers, workers_left = INT_MAX;
+/* Threads made, and markers sent (Inhibition.swift), since the test looked.  */
+static atomic_int workers_made, markers_sent;
 
 struct late { void (*entry)(void *); void *argument; };
 
@@ -195,7 +197,17 @@ int __wrap_platform_thread_start(void (*entry)(void *), void *argument)
     struct late *late = malloc(sizeof *late);
     *late = (struct late) { entry, argument };
     atomic_fetch_add(&late_workers, 1);
+    atomic_fetch_add(&workers_made, 1);
     return __real_platform_thread_start(begin_late, late);
+}
+
+int __real_pager_send_marker(mach_port_t port, mach_msg_id_t id);
+int __wrap_pager_send_marker(mach_port_t port, mach_msg_id_t id);
+int __wrap_pager_send_marker(mach_port_t port, mach_msg_id_t id)
+{
+    int result = __real_pager_send_marker(port, id);
+    atomic_fetch_add(&markers_sent, 1);
+    return result;
 }
 
 /* The same, and many requests come meanwhile.  Whoever calls the translator takes the marker of the worker that was to receive in its place,
@@ -240,6 +252,70 @@ static void test_inhibit_while_a_callback_waits_and_many_requests_come(void **st
     sk_kernel_destroy(other);
     world_close(&second);
     world_close(&world);
+}
+
+/* The same with workers that stand still: one of them receives when the last that does is in the translator. So the answer does not wait for that
+   callback.  */
+static void inhibit_while_a_callback_waits_beside_another(void (*hook)(struct user_pager_info *, enum call, vm_offset_t), unsigned hold,
+                                                          unsigned char expected)
+{
+    struct world world, second, third;
+    atomic_store(&workers_made, 0);
+    world_open(&world, 8, 0);
+    world_join(&second, &world, 8, 0);
+    world_join(&third, &world, 8, 0);
+    sk_kernel *kernel = sk_kernel_create("A");
+    sk_object *object = sk_map(kernel, world.port), *held = sk_map(kernel, second.port), *slow = sk_map(kernel, third.port);
+    assert_int_equal(kernel_write(held, 2, 99), 0);
+    /* A third worker is made, while two are in callbacks.  */
+    store_close_gate(&world, CALL_READ);
+    store_close_gate(&third, CALL_READ);
+    assert_int_equal(sk_request(object, 0, VM_PROT_READ), 0);
+    assert_int_equal(sk_request(slow, 0, VM_PROT_READ), 0);
+    store_wait_gate(&world, CALL_READ, 1);
+    store_wait_gate(&third, CALL_READ, 1);
+    store_open_gate(&world, CALL_READ);
+    assert_int_equal(sk_wait_page(object, 0, SK_WANT_PRESENT, 0), 0);
+    store_open_gate(&third, CALL_READ);
+    assert_int_equal(sk_wait_page(slow, 0, SK_WANT_PRESENT, 0), 0);
+    world_settle(&world);
+    sk_hold(held, hold);
+    world.store->hook_argument = &second;
+    world.store->hook = hook;
+    assert_int_equal(sk_request(object, page_offset(1), VM_PROT_READ), 0);
+    assert_int_equal(sk_wait_pending(held, 1, 0), 0);
+    atomic_store(&markers_sent, 0);
+    struct task tasks[2], *task = world_begin_inhibition(tasks, &world);
+    while (atomic_load(&markers_sent) < atomic_load(&workers_made) || hostmach_message_count() > 0)
+        sched_yield();
+    /* One waits, others stand still, one receives: it took the marker of who waits.  Now that one is kept by the store.  */
+    store_close_gate(&third, CALL_READ);
+    assert_int_equal(sk_request(slow, page_offset(1), VM_PROT_READ), 0);
+    store_wait_gate(&third, CALL_READ, 1);
+    sk_release_all(held);
+    assert_int_equal(sk_wait_page(object, page_offset(1), SK_WANT_PRESENT, 0), 0);
+    assert_int_equal(store_byte(&second, 2), expected);
+    assert_false(task_done(task));
+    store_open_gate(&third, CALL_READ);
+    assert_int_equal(task_end(task), 0);
+    pager_resume_workers(world.requests);
+    world.store->hook = NULL;
+    sk_kernel_destroy(kernel);
+    world_close(&third);
+    world_close(&second);
+    world_close(&world);
+}
+
+static void test_inhibit_while_a_callback_waits_in_sync_beside_another(void **state)
+{
+    (void) state;
+    inhibit_while_a_callback_waits_beside_another(hook_syncs, SK_HOLD_LOCK, 99);
+}
+
+static void test_inhibit_while_a_callback_waits_for_attributes_beside_another(void **state)
+{
+    (void) state;
+    inhibit_while_a_callback_waits_beside_another(hook_changes, SK_HOLD_ATTRIBUTES, 3);
 }
 
 /* A pool of one worker, since no more threads can be made, and two objects: each with a client, the other's with a changed page.  */
@@ -484,6 +560,8 @@ int main(void)
         cmocka_unit_test(test_inhibit_while_a_callback_waits_for_attributes),
         cmocka_unit_test(test_inhibit_while_a_callback_shuts_down),
         cmocka_unit_test(test_inhibit_while_a_callback_waits_and_many_requests_come),
+        cmocka_unit_test(test_inhibit_while_a_callback_waits_in_sync_beside_another),
+        cmocka_unit_test(test_inhibit_while_a_callback_waits_for_attributes_beside_another),
         cmocka_unit_test(test_inhibit_while_left_work_waits_in_sync),
         cmocka_unit_test(test_inhibit_while_left_work_waits_in_return),
         cmocka_unit_test(test_inhibit_while_left_work_waits_for_attributes),

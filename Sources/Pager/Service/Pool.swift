@@ -93,7 +93,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
         if locked.pointee.inhibition == .begun && locked.pointee.waiting > 0 && locked.pointee.parked > 0 {
             // One that is parked goes on in this one's place (`obey`). Were another made each time, all that there may be would stand still in the end.
             pointee.receivers.wrappingSubtract(1, ordering: .acquiringAndReleasing)
-            pointee.monitor.wakeAll()
+            pointee.parking.wakeAll()
             pointee.monitor.unlock()
             return true
         }
