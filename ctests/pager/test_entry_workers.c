@@ -452,6 +452,58 @@ static void test_stop_while_a_callback_waits(void **state)
     }
 }
 
+/* The same where the callback is one that no worker was free for: what is left is done in the thread that stops, when the workers have ended, and what
+   it waits for is received nevertheless.  */
+static void stop_while_left_work_waits(void (*hook)(struct user_pager_info *, enum call, vm_offset_t), unsigned hold, unsigned char expected)
+{
+    struct world world, second, third;
+    world_open(&world, 8, 0);
+    world_join(&second, &world, 8, 0);
+    world_join(&third, &world, 8, 0);
+    sk_kernel *kernel = sk_kernel_create("A");
+    sk_object *object = sk_map(kernel, world.port), *held = sk_map(kernel, second.port), *slow = sk_map(kernel, third.port);
+    assert_int_equal(kernel_write(held, 2, 99), 0);
+    world_settle(&world);
+    store_close_gate(&third, CALL_READ);
+    assert_int_equal(sk_request(slow, 0, VM_PROT_READ), 0);
+    store_wait_gate(&third, CALL_READ, 1);
+    sk_hold(held, hold);
+    world.store->hook_argument = &second;
+    world.store->hook = hook;
+    struct task task;
+    task_begin(&task, stop, &world);
+    assert_true(task_waits(&task));
+    /* The only worker that is not in a callback receives it, and there will be no other.  */
+    assert_int_equal(sk_request(object, 0, VM_PROT_READ), 0);
+    while (hostmach_message_count() > 0)
+        sched_yield();
+    store_open_gate(&third, CALL_READ);
+    assert_int_equal(sk_wait_pending(held, 1, 0), 0);
+    assert_false(task_done(&task));
+    sk_release_all(held);
+    task_end(&task);
+    assert_int_equal(kernel_byte(object, 0), 1);
+    assert_int_equal(store_byte(&second, 2), expected);
+    world.store->hook = NULL;
+    assert_int_equal(pager_start_workers(world.bucket, &world.requests), 0);
+    sk_kernel_destroy(kernel);
+    world_close(&third);
+    world_close(&second);
+    world_close(&world);
+}
+
+static void test_stop_while_left_work_waits_in_sync(void **state)
+{
+    (void) state;
+    stop_while_left_work_waits(hook_syncs, SK_HOLD_LOCK, 99);
+}
+
+static void test_stop_while_left_work_waits_for_attributes(void **state)
+{
+    (void) state;
+    stop_while_left_work_waits(hook_changes, SK_HOLD_ATTRIBUTES, 3);
+}
+
 /* ---- Many at once ---- */
 
 enum { FEW = 12, MANY = 70 };
@@ -567,6 +619,8 @@ int main(void)
         cmocka_unit_test(test_inhibit_while_left_work_waits_for_attributes),
         cmocka_unit_test(test_inhibit_from_left_work_is_refused),
         cmocka_unit_test(test_stop_while_a_callback_waits),
+        cmocka_unit_test(test_stop_while_left_work_waits_in_sync),
+        cmocka_unit_test(test_stop_while_left_work_waits_for_attributes),
         cmocka_unit_test(test_many_slow_objects_side_by_side),
         cmocka_unit_test(test_completions_are_served_while_all_callbacks_block),
         cmocka_unit_test(test_work_that_no_thread_was_free_for_is_done),

@@ -199,9 +199,9 @@ extension UnsafeMutablePointer where Pointee == Pool {
         pointee.monitor.lock()
         defer { pointee.monitor.unlock() }
         if !locked.pointee.isEnding { return false }
-        // As long as others are in callbacks somebody receives: they may wait for it.
+        // As long as others are in callbacks, or the thread that stops them waits in one, somebody receives: they may wait for it.
         let others = pointee.receivers.load(ordering: .acquiring) - (worker.pointee.isReceiver ? 1 : 0)
-        if others == 0 && locked.pointee.threads > 1 { return false }
+        if others == 0 && (locked.pointee.threads > 1 || locked.pointee.waiting > 0) { return false }
         if worker.pointee.isReceiver { pointee.receivers.wrappingSubtract(1, ordering: .relaxed) }
         return true
     }
