@@ -5,6 +5,8 @@
 // its own. A worker that waits in a callback for a client's answer could wait for ever if nobody received it: so while one waits the
 // last receiver does not park (and parked ones are called back where there is none). The markers that it took are sent again when nobody
 // waits any more, so that there is one for each worker that is not parked.
+// What no worker was free for is done by the thread that inhibits, when all are parked, or that stops them, when all have ended. It counts as a
+// worker that waits where it waits in a callback: a parked one receives meanwhile, or one that is made for it.
 
 import CPlatform
 import Synchronization
@@ -96,7 +98,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
             if locked.pointee.work.isEmpty { break }
             // What no worker was free for was due as well.
             pointee.monitor.unlock()
-            doWorkOutside()
+            doWorkForWorkers()
             pointee.monitor.lock()
         }
         locked.pointee.inhibition = .complete
@@ -121,8 +123,9 @@ extension UnsafeMutablePointer where Pointee == Pool {
         pointee.monitor.lock()
         locked.pointee.waiting += 1
         if locked.pointee.inhibition == .begun { pointee.parking.wakeAll() }
-        // Work may have been left because there could be no more workers; now there can, and this wait may be for it.
-        let mustHelp = !locked.pointee.work.isEmpty && hasRoomLocked
+        // Work may have been left because there could be no more workers; now there can, and this wait may be for it. Or they have all ended (`stop`).
+        let isNeeded = !locked.pointee.work.isEmpty || locked.pointee.isEnding && pointee.receivers.load(ordering: .acquiring) == 0
+        let mustHelp = isNeeded && hasRoomLocked
         if mustHelp { locked.pointee.threads += 1 }
         let mustMark = mustHelp && locked.pointee.inhibition == .begun
         pointee.monitor.unlock()
@@ -197,16 +200,22 @@ extension UnsafeMutablePointer where Pointee == Pool {
         locked.pointee.isEnding = true
         pointee.isStopping.store(1, ordering: .releasing)
         pointee.parking.wakeAll()
-        while locked.pointee.threads > 0 {
-            // Wakes one that receives; one that is in a callback ends when it comes back.
+        while true {
+            while locked.pointee.threads > 0 {
+                // Wakes one that receives; one that is in a callback ends when it comes back.
+                pointee.monitor.unlock()
+                _ = pager_try_send_marker(pointee.port, PoolPointer.firstMarker)
+                pointee.monitor.lock()
+                if locked.pointee.threads > 0 { _ = pointee.monitor.wait(PoolPointer.markerInterval_ms) }
+            }
+            if locked.pointee.work.isEmpty { break }
+            // What no worker was free for was received as well.
             pointee.monitor.unlock()
-            _ = pager_try_send_marker(pointee.port, PoolPointer.firstMarker)
+            doWorkForWorkers()
             pointee.monitor.lock()
-            if locked.pointee.threads > 0 { _ = pointee.monitor.wait(PoolPointer.markerInterval_ms) }
         }
         pointee.monitor.unlock()
         pager_drop_receive_right(pointee.port)
-        doWorkOutside()
         let monitor = pointee.monitor, parking = pointee.parking, locked = locked
         deinitialize(count: 1)
         parking.destroy()

@@ -93,7 +93,7 @@ extension UnsafeMutablePointer where Pointee == Pool {
         if locked.pointee.inhibition == .begun && locked.pointee.waiting > 0 && locked.pointee.parked > 0 {
             // One that is parked goes on in this one's place (`obey`). Were another made each time, all that there may be would stand still in the end.
             pointee.receivers.wrappingSubtract(1, ordering: .acquiringAndReleasing)
-            pointee.monitor.wakeAll()
+            pointee.parking.wakeAll()
             pointee.monitor.unlock()
             return true
         }
@@ -183,13 +183,25 @@ extension UnsafeMutablePointer where Pointee == Pool {
         }
     }
 
+    /// The same by a thread of the translator's in the workers' place. As long as a callback there waits, the thread counts as a worker that
+    /// does, so that somebody receives what it waits for.
+    func doWorkForWorkers() {
+        let before = platform_thread_local()
+        var worker = Worker(forWorkers: self)
+        withUnsafeMutablePointer(to: &worker) { worker in
+            platform_set_thread_local(worker)
+            doWorkOutside()
+            platform_set_thread_local(before)
+        }
+    }
+
     private func shouldEnd(_ worker: UnsafeMutablePointer<Worker>) -> Bool {
         pointee.monitor.lock()
         defer { pointee.monitor.unlock() }
         if !locked.pointee.isEnding { return false }
-        // As long as others are in callbacks somebody receives: they may wait for it.
+        // As long as others are in callbacks, or the thread that stops them waits in one, somebody receives: they may wait for it.
         let others = pointee.receivers.load(ordering: .acquiring) - (worker.pointee.isReceiver ? 1 : 0)
-        if others == 0 && locked.pointee.threads > 1 { return false }
+        if others == 0 && (locked.pointee.threads > 1 || locked.pointee.waiting > 0) { return false }
         if worker.pointee.isReceiver { pointee.receivers.wrappingSubtract(1, ordering: .relaxed) }
         return true
     }

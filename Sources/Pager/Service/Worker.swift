@@ -7,7 +7,7 @@
 //   - Inhibition: each worker stops at a *marker*, a message to the pool's own port in the bucket's port set. The set
 //     is one queue, so a worker that takes a marker has done all that it received before, and when every worker has
 //     taken one, all that came before the markers is done.
-// What a thread knows of itself is in its `Worker`; threads of the translator's have none.
+// What a thread knows of itself is in its `Worker`; threads of the translator's have none, but while they do what workers left.
 
 import CPlatform
 import Synchronization
@@ -70,6 +70,15 @@ struct Worker {
     static func endWait(_ waiting: Waiting) {
         if let callback = waiting.callback { callback.pointee.pager.stepBack(callback) }
         if waiting.isCounted, let worker = current { worker.pointee.pool.endWait() }
+    }
+}
+
+extension Worker {
+    /// For a thread that does the workers' work and does not receive (`doWorkForWorkers`).
+    init(forWorkers pool: PoolPointer) {
+        // (No message is ever put there, and no turn waited for.)
+        let nowhere = UnsafeMutableRawPointer(pool)
+        self.init(pool: pool, buffer: nowhere, reply: nowhere, bufferSize: 0, turn: TurnQueue.Entry(pool.pointee.parking))
     }
 }
 
