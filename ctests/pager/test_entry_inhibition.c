@@ -49,6 +49,7 @@ static void inhibit_while_a_callback_waits(void (*hook)(struct user_pager_info *
         sk_kernel *kernel = sk_kernel_create("A");
         sk_object *object = sk_map(kernel, world.port), *held = sk_map(kernel, second.port);
         assert_int_equal(kernel_write(held, 2, 99), 0);
+        world_settle(&world);
         sk_hold(held, hold);
         world.store->hook_argument = &second;
         world.store->hook = hook;

@@ -228,13 +228,20 @@ static void assert_attributes(sk_object *object, boolean_t cache, memory_object_
     assert_int_equal(copy, strategy);
 }
 
+/* Each client has been told what holds.  (Who tells it that the object is ready looks afterwards whether that was true, and else tells it again.)  */
+static void open_told(struct scene *scene, int kernels)
+{
+    scene_open(scene, 8, kernels, 0);
+    world_settle(&scene->world);
+}
+
 /* With wait: returns when each client has answered; one is late (section 3).  Later clients are told in memory_object_ready.  */
 static void test_attributes_wait_for_the_late_client(void **state)
 {
     (void) state;
     for (int late = 0; late < 2; late++) {
         struct scene scene;
-        scene_open(&scene, 8, 2, 0);
+        open_told(&scene, 2);
         sk_object *slow = late ? scene.y : scene.x, *quick = late ? scene.x : scene.y;
         sk_hold(slow, SK_HOLD_ATTRIBUTES);
         struct change change = { &scene.world, 0 };
@@ -263,7 +270,7 @@ static void test_attributes_do_not_wait_for_the_dead(void **state)
     (void) state;
     for (int i = 0; i < 2; i++) {
         struct scene scene;
-        scene_open(&scene, 8, 2, 0);
+        open_told(&scene, 2);
         sk_hold(scene.y, SK_HOLD_ATTRIBUTES);
         struct change change = { &scene.world, 0 };
         struct task task;
@@ -286,7 +293,7 @@ static void test_attributes_without_wait(void **state)
 {
     (void) state;
     struct scene scene;
-    scene_open(&scene, 8, 2, 0);
+    open_told(&scene, 2);
     sk_hold(scene.x, SK_HOLD_ATTRIBUTES);
     pager_change_attributes(scene.world.pager, 1, MEMORY_OBJECT_COPY_NONE, 0);
     assert_attributes(scene.x, 0, MEMORY_OBJECT_COPY_DELAY);
@@ -303,7 +310,7 @@ static void test_attributes_of_two_callers(void **state)
 {
     (void) state;
     struct scene scene;
-    scene_open(&scene, 8, 1, 0);
+    open_told(&scene, 1);
     sk_hold(scene.x, SK_HOLD_ATTRIBUTES);
     struct change change = { &scene.world, 0 };
     struct task tasks[2];

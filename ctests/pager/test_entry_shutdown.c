@@ -154,6 +154,7 @@ static void test_shutdown_wakes_everybody(void **state)
     struct scene scene;
     scene_open(&scene, 8, 2, 0);
     assert_int_equal(kernel_write(scene.x, 1, 50), 0);
+    world_settle(&scene.world);
     sk_hold(scene.y, SK_HOLD_LOCK | SK_HOLD_ATTRIBUTES);
     struct task sync, attributes;
     task_begin(&sync, sync_all, &scene.world);

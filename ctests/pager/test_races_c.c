@@ -46,6 +46,7 @@ static void test_R11_shutdown_while_attributes_change(void **state)
     (void) state;
     struct cast c;
     cast_open(&c, 2, 4, 0);
+    world_settle(&c.world);
     sk_hold(c.objects[1], SK_HOLD_ATTRIBUTES);
     struct task attributes, end;
     task_begin(&attributes, change, c.world.pager);
@@ -89,6 +90,7 @@ static void test_R11_terminate_while_attributes_change(void **state)
     for (int dies = 0; dies < 2; dies++) {
         struct cast c;
         cast_open(&c, 3, 4, 0);
+        world_settle(&c.world);
         sk_hold(c.objects[1], SK_HOLD_ATTRIBUTES);
         struct task attributes;
         task_begin(&attributes, change, c.world.pager);
