@@ -115,7 +115,7 @@ static void begin_late(void *argument)
 {
     struct late late = *(struct late *) argument;
     free(argument);
-    while (atomic_load(&new_workers_wait))
+    while (atomic_load(&new_workers_wait) && !each_over())
         sched_yield();
     atomic_fetch_sub(&late_workers, 1);
     late.entry(late.argument);
@@ -125,7 +125,7 @@ int __real_platform_thread_start(void (*entry)(void *), void *argument);
 int __wrap_platform_thread_start(void (*entry)(void *), void *argument);
 int __wrap_platform_thread_start(void (*entry)(void *), void *argument)
 {
-    if (atomic_load(&workers_left) <= 0)
+    if (atomic_load(&workers_left) <= 0 && !each_over())
         return EAGAIN;
     atomic_fetch_sub(&workers_left, 1);
     struct late *late = malloc(sizeof *late);
