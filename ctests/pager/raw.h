@@ -71,17 +71,27 @@ static inline void raw_open(struct raw *raw, struct world *world, int handler, m
     hostmach_task_enter(before);
 }
 
-static inline void raw_request(struct raw *raw, size_t page, vm_prot_t access)
+static inline void raw_request_pages(struct raw *raw, size_t first, size_t count, vm_prot_t access)
 {
     hostmach_task_t before = hostmach_task_enter(raw->task);
-    assert_int_equal(memory_object_data_request(raw->pager, raw->control, page_offset(page), vm_page_size, access), 0);
+    assert_int_equal(memory_object_data_request(raw->pager, raw->control, page_offset(first), count * vm_page_size, access), 0);
     hostmach_task_enter(before);
 }
+
+static inline void raw_request(struct raw *raw, size_t page, vm_prot_t access) { raw_request_pages(raw, page, 1, access); }
 
 static inline void raw_unlock(struct raw *raw, size_t page)
 {
     hostmach_task_t before = hostmach_task_enter(raw->task);
     assert_int_equal(memory_object_data_unlock(raw->pager, raw->control, page_offset(page), vm_page_size, RW), 0);
+    hostmach_task_enter(before);
+}
+
+/* Answers a lock_request for the page.  */
+static inline void raw_complete(struct raw *raw, size_t page)
+{
+    hostmach_task_t before = hostmach_task_enter(raw->task);
+    assert_int_equal(memory_object_lock_completed(raw->pager, MACH_MSG_TYPE_COPY_SEND, raw->control, page_offset(page), vm_page_size), 0);
     hostmach_task_enter(before);
 }
 
@@ -126,28 +136,33 @@ static inline void raw_go_until(struct raw *raw, mach_msg_id_t id)
     pthread_mutex_unlock(&raw->lock);
 }
 
-static inline int raw_has(struct raw *raw, mach_msg_id_t id)
+/* Locked.  */
+static inline int raw_has_locked(struct raw *raw, mach_msg_id_t id)
 {
     int count = 0;
-    pthread_mutex_lock(&raw->lock);
     for (int i = 0; i < raw->count; i++)
         count += raw->got[i] == id;
+    return count;
+}
+
+static inline int raw_has(struct raw *raw, mach_msg_id_t id)
+{
+    pthread_mutex_lock(&raw->lock);
+    int count = raw_has_locked(raw, id);
     pthread_mutex_unlock(&raw->lock);
     return count;
 }
 
-static inline void raw_wait_for(struct raw *raw, mach_msg_id_t id)
+/* So many messages with this id have come.  */
+static inline void raw_wait_for_more(struct raw *raw, mach_msg_id_t id, int count)
 {
     pthread_mutex_lock(&raw->lock);
-    for (;;) {
-        for (int i = 0; i < raw->count; i++)
-            if (raw->got[i] == id) {
-                pthread_mutex_unlock(&raw->lock);
-                return;
-            }
+    while (raw_has_locked(raw, id) < count)
         raw_wait(raw);
-    }
+    pthread_mutex_unlock(&raw->lock);
 }
+
+static inline void raw_wait_for(struct raw *raw, mach_msg_id_t id) { raw_wait_for_more(raw, id, 1); }
 
 static inline void raw_close(struct raw *raw)
 {

@@ -15,34 +15,6 @@ error_t pager_read_pages(struct user_pager_info *store, vm_offset_t offset, vm_s
     return 0;
 }
 
-static void request_pages(struct raw *raw, size_t first, size_t count)
-{
-    hostmach_task_t before = hostmach_task_enter(raw->task);
-    assert_int_equal(memory_object_data_request(raw->pager, raw->control, page_offset(first), count * vm_page_size, VM_PROT_READ), 0);
-    hostmach_task_enter(before);
-}
-
-static void answer_lock(struct raw *raw, size_t page)
-{
-    hostmach_task_t before = hostmach_task_enter(raw->task);
-    assert_int_equal(memory_object_lock_completed(raw->pager, MACH_MSG_TYPE_COPY_SEND, raw->control, page_offset(page), vm_page_size), 0);
-    hostmach_task_enter(before);
-}
-
-static void wait_lock_requests(struct raw *raw, int count)
-{
-    pthread_mutex_lock(&raw->lock);
-    for (;;) {
-        int found = 0;
-        for (int i = 0; i < raw->count; i++)
-            found += raw->got[i] == SK_LOCK_REQUEST;
-        if (found >= count)
-            break;
-        raw_wait(raw);
-    }
-    pthread_mutex_unlock(&raw->lock);
-}
-
 static void hook_syncs_page_2(struct user_pager_info *store, enum call call, vm_offset_t page)
 {
     if (call == CALL_READ && page == page_offset(1))
@@ -61,16 +33,16 @@ static void waits_for_a_page_of_the_same_message(unsigned reads)
     c.world.store->hook = hook_syncs_page_2;
     raw_open(&x, &c.world, 1, SK_DATA_SUPPLY);
     raw_wait_for(&x, SK_READY);
-    request_pages(&x, 0, 3);
+    raw_request_pages(&x, 0, 3, VM_PROT_READ);
     raw_wait_stopped(&x);
     ask(y, 1, VM_PROT_READ);
     ask(z, 2, RW);
     fence_by_refusal(&c, y);
     raw_go(&x);
     /* The page's request, and the user's.  */
-    wait_lock_requests(&x, 2);
-    answer_lock(&x, 2);
-    answer_lock(&x, 2);
+    raw_wait_for_more(&x, SK_LOCK_REQUEST, 2);
+    raw_complete(&x, 2);
+    raw_complete(&x, 2);
     wait_page(y, 1, SK_WANT_READABLE);
     wait_page(z, 2, SK_WANT_WRITABLE);
     assert_int_equal(kernel_byte(y, 1), 2);

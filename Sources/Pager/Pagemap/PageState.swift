@@ -95,6 +95,8 @@ protocol PageState {
     // Waiting queue, in order of arrival.
     var isQueueEmpty: Bool { get }
     var queueCount: Int { get }
+    /// The waiter at this place of the queue, which must be in use.
+    func waiter(at index: Int) -> Waiter
     /// The first waiter. The queue must not be empty.
     var head: Waiter { get }
     /// How many waiters at the head want to read only, and have nothing of the page.

@@ -75,8 +75,18 @@ extension PageProtocol {
         case .write where s.activity == .flushing:
             return .nothing
         case .read, .write:
+            // It has lost the page since, and asked for it (`requestOfHolder`): that was overtaken by a request of another thread of the kernel's.
+            if waitsAsReader(s, client) { return .nothing }
             return wait(&s, Waiter(client: client, write: true), context, evicted: false)
         }
+    }
+
+    private static func waitsAsReader<S: PageState>(_ s: S, _ client: ClientNumber) -> Bool {
+        for index in 0..<s.queueCount {
+            let waiter = s.waiter(at: index)
+            if waiter.client == client { return !waiter.write }
+        }
+        return false
     }
 
     static func returned<S: PageState>(_ s: inout S, _ client: ClientNumber, _ dirty: Bool, _ keepsCopy: Bool,
