@@ -1,6 +1,7 @@
 /* Rules about clients as such: numbers and names that are used again, ports that are not a kernel's, attributes that change while a client
    attaches, and a client whose end could not be learnt of.  */
 
+#include <errno.h>
 #include <sched.h>
 #include <stdatomic.h>
 
@@ -133,6 +134,50 @@ static void test_full_control_port_is_given_up(void **state)
     sk_kernel_destroy(kernel);
     world_close(&other);
     cast_close(&c);
+}
+
+static void hook_syncs_page_0(struct user_pager_info *store, enum call call, vm_offset_t page)
+{
+    if (call == CALL_READ && page == page_offset(5))
+        pager_sync_some(store->pager, 0, vm_page_size, 1);
+}
+
+/* A client is given up by a thread that has the executor for what preceded, here a pager_unlock_page that failed. The read that its page needs next is
+   not a part of that: it may wait for a write. (Simulation, seed 10260975. Several times, since another worker may come first.)  */
+static void test_what_follows_a_given_up_client_may_wait(void **state)
+{
+    (void) state;
+    for (int round = 0; round < 5; round++) {
+        struct cast c;
+        cast_open(&c, 1, 8, 0);
+        sk_object *y = c.objects[0];
+        assert_int_equal(pager_set_concurrent_reads(c.world.pager, 2), 0);
+        put(y, 0, 60);
+        store_write_lock(&c.world, 1);
+        struct raw full;
+        raw_open(&full, &c.world, 0, 0);
+        hostmach_task_t before = hostmach_task_enter(full.task);
+        /* (memory_object_ready and data_supply.)  */
+        assert_int_equal(mach_port_set_qlimit(mach_task_self(), full.control, 2), 0);
+        hostmach_task_enter(before);
+        wait_clients(&c, 2);
+        raw_request(&full, 5, VM_PROT_READ);
+        world_wait_access(&c.world, 5, 1, 1);
+        store_fail(&c.world, CALL_UNLOCK, ENOSPC, 1);
+        store_close_gate(&c.world, CALL_UNLOCK);
+        raw_unlock(&full, 5);
+        store_wait_gate(&c.world, CALL_UNLOCK, 1);
+        ask(y, 5, VM_PROT_READ);
+        fence_by_refusal(&c, y);
+        c.world.store->hook = hook_syncs_page_0;
+        store_open_gate(&c.world, CALL_UNLOCK);
+        wait_page(y, 5, SK_WANT_READABLE);
+        assert_int_equal(store_byte(&c.world, 0), 60);
+        wait_clients(&c, 1);
+        c.world.store->hook = NULL;
+        raw_close(&full);
+        cast_close(&c);
+    }
 }
 
 /* ---- Attributes ---- */
@@ -504,6 +549,7 @@ int main(void)
         cmocka_unit_test(test_supply_is_not_sent_to_the_next_bearer_of_a_number),
         cmocka_unit_test(test_flush_is_not_sent_to_the_next_bearer_of_a_number),
         cmocka_unit_test(test_full_control_port_is_given_up),
+        cmocka_unit_test(test_what_follows_a_given_up_client_may_wait),
         cmocka_unit_test(test_attributes_change_while_a_client_attaches),
         cmocka_unit_test(test_client_whose_death_cannot_be_learnt_of_is_turned_away),
         cmocka_unit_test(test_cancel_where_nobody_would_be_told),

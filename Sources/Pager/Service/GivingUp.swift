@@ -7,6 +7,8 @@
 //   U1  It ends when the turn has come to the first message that came behind that moment (at once, if none lay there); or before, by
 //       memory_object_terminate, by its port's death, or with the object.
 //   U2  Nobody waits for that but who waits for the client anyway. Where nobody takes messages in (the workers are inhibited), no answer is taken in, either.
+//       A worker leaves it to another, or does it when it comes back: here it may have the executor, and a callback that the client's pages need
+//       next would run inside of what that is held for, which does not step aside with it (Callback.swift).
 //   U3  A message to its control port, of whatever object, fails at once where it would have to wait (CPlatform/send.c).
 
 import CPlatform
@@ -36,7 +38,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         if isFirst { beginLeavingLocked(client) }
         pointee.monitor.unlock()
         if isFirst && saying { sendDestroy(client.pointee.control.load(ordering: .relaxed)) }
-        endLeaving()
+        if let worker = Worker.current, Callback.current?.pointee.state != .aside {
+            worker.pointee.pool.leaveWork(self)
+            worker.pointee.pool.callReceiver()
+        } else {
+            endLeaving()
+        }
     }
 
     private func beginLeavingLocked(_ client: ClientPointer) {
