@@ -226,6 +226,47 @@ static void test_shutdown_while_clients_are_busy(void **state)
     }
 }
 
+static sk_object *asks_late;
+static int told_late;
+
+/* The clients are forgotten, the port still lives.  */
+void __real_pager_destroy_right(void *port);
+void __wrap_pager_destroy_right(void *port);
+void __wrap_pager_destroy_right(void *port)
+{
+    unsigned char byte;
+    if (asks_late)
+        told_late = kernel_read(asks_late, 1, &byte);
+    __real_pager_destroy_right(port);
+}
+
+/* A request that comes when the clients are forgotten and the port still lives has its answer (section 4: nobody waits for ever).  */
+static void shutdown_answers_who_asks_last(int kernels)
+{
+    struct scene scene;
+    scene_open(&scene, 8, kernels, 0);
+    unsigned char byte;
+    assert_int_equal(kernel_read(scene.x, 0, &byte), 0);
+    told_late = 0;
+    asks_late = scene.x;
+    pager_shutdown(scene.world.pager);
+    asks_late = NULL;
+    assert_int_equal(told_late, EIO);
+    scene_close(&scene);
+}
+
+static void test_shutdown_answers_the_only_one_who_asks_last(void **state)
+{
+    (void) state;
+    shutdown_answers_who_asks_last(1);
+}
+
+static void test_shutdown_answers_one_of_several_who_asks_last(void **state)
+{
+    (void) state;
+    shutdown_answers_who_asks_last(2);
+}
+
 /* A client whose death is announced, but nobody takes that in any more, leaves no name behind, whatever its number (section 3).  */
 static void test_shutdown_with_a_death_not_taken_in(void **state)
 {
@@ -277,6 +318,8 @@ int main(void)
         cmocka_unit_test(test_shutdown_gives_up_who_does_not_answer),
         cmocka_unit_test(test_shutdown_wakes_everybody),
         cmocka_unit_test(test_shutdown_while_clients_are_busy),
+        cmocka_unit_test(test_shutdown_answers_the_only_one_who_asks_last),
+        cmocka_unit_test(test_shutdown_answers_one_of_several_who_asks_last),
         cmocka_unit_test(test_shutdown_with_a_death_not_taken_in),
         cmocka_unit_test(test_shutdown_behind_the_last_unmap),
     };

@@ -50,9 +50,9 @@ public func _pager_S_memory_object_data_request(_ pager: OpaquePointer!, _ contr
 @inline(never)
 private func takeRequest(_ pager: PagerPointer, _ control: mach_port_t, _ offset: vm_offset_t, _ length: vm_size_t,
                          _ access: vm_prot_t) {
-    if let client = sender(pager, control, offset) {
-        pager.takeRequest(client, offset, length, write: access & VM_PROT_WRITE != 0)
-    }
+    guard let client = pager.client(control, offset) else { return pager.takeForgottenRequest(control, offset, length) }
+    _ = mach_port_deallocate(mach_task_self(), control)
+    pager.takeRequest(client, offset, length, write: access & VM_PROT_WRITE != 0)
 }
 
 @_cdecl("_pager_S_memory_object_data_unlock") @implementation

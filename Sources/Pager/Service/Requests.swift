@@ -49,6 +49,17 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         forgetIfGone(number, pages.lowerBound)
     }
 
+    /// A request of nobody that is known; the message's reference to the control port is released. A shutdown ends with the clients, and then the port: who
+    /// asks in between is answered all the same, or his threads wait for ever.
+    func takeForgottenRequest(_ control: mach_port_t, _ offset: vm_offset_t, _ length: vm_size_t) {
+        takenIn()
+        if pointee.closing.load(ordering: .acquiring) != 0 {
+            pointee.counters.errors.increment()
+            _ = pager_control_memory_object_data_error(control, offset, length, Errno.io)
+        }
+        _ = mach_port_deallocate(mach_task_self(), control)
+    }
+
     @inline(__always)
     func takeUnlock(_ client: ClientPointer, _ offset: vm_offset_t, _ length: vm_size_t) {
         guard let pages = wholePages(offset, length) else { return takenIn() }
