@@ -55,7 +55,7 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         takenIn()
         if pointee.closing.load(ordering: .acquiring) != 0 {
             pointee.counters.errors.increment()
-            _ = pager_control_memory_object_data_error(control, offset, length, Errno.io)
+            sendToStranger(offset) { pager_control_memory_object_data_error(control, offset, length, Errno.io) }
         }
         _ = mach_port_deallocate(mach_task_self(), control)
     }

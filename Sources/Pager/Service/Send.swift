@@ -61,13 +61,18 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         return .refused
     }
 
-    /// A kernel is told that it is not served (any more). That, too, is tried again; a kernel that cannot even be told this waits
-    /// until somebody ends it.
+    /// A kernel is told that it is not served (any more).
     func sendDestroy(_ control: mach_port_t) {
+        sendToStranger(0) { pager_control_memory_object_destroy(control, KERN_FAILURE) }
+    }
+
+    /// `message` sends to a control port that is no client's (any more), or is not to be one. That, too, is tried again; a kernel that cannot be
+    /// reached waits until somebody ends it.
+    func sendToStranger(_ offset: vm_offset_t, _ message: () -> kern_return_t) {
         for attempt in 1...attempts {
-            let result = pager_control_memory_object_destroy(control, KERN_FAILURE)
+            let result = message()
             if result == 0 || result == pager_send_invalid_destination || result == pager_send_lost { return }
-            refuse(.sendFailed, 0, UInt64(UInt32(bitPattern: result)))
+            refuse(.sendFailed, UInt64(offset), UInt64(UInt32(bitPattern: result)))
             if result == pager_send_given_up { return }
             if attempt < attempts { platform_pause_ms(UInt32(1 << attempt)) }
         }
