@@ -8,7 +8,7 @@
 /* Declares the routines a second time: the compiler compares.  */
 #include "memory_object_S.h"
 
-enum { retry_ms = 10, word_bytes = sizeof(mach_msg_type_t) };
+enum { retry_ms = 10 };
 
 const mach_msg_return_t pager_receive_too_large = MACH_RCV_TOO_LARGE;
 const mach_msg_return_t pager_receive_timed_out = MACH_RCV_TIMED_OUT;
@@ -72,76 +72,6 @@ pager_finish_message(mach_msg_header_t *message, mach_msg_header_t *reply, int s
         mach_msg_destroy(message);
     else if (MACH_PORT_VALID(message->msgh_remote_port))
         mach_port_deallocate(mach_task_self(), message->msgh_remote_port);
-}
-
-/* Whether there were any.  */
-static int
-replace_names(unsigned char *names, uint64_t count, mach_port_t old, mach_port_t new)
-{
-    int found = 0;
-    for (uint64_t i = 0; i < count; i++, names += sizeof old)
-        if (memcmp(names, &old, sizeof old) == 0) {
-            memcpy(names, &new, sizeof new);
-            found = 1;
-        }
-    return found;
-}
-
-/* The item at AT, which is of SIZE bytes at the most: a type and data, in the message or elsewhere.  Returns how long it is; 0: there is none.
-   (Mach made it: it is whole.)  */
-static size_t
-replace_names_of_item(unsigned char *at, size_t size, mach_port_t old, mach_port_t new, int *found)
-{
-    mach_msg_type_long_t type;
-    size_t head = sizeof type.msgtl_header;
-    if (size < head)
-        return 0;
-    memcpy(&type.msgtl_header, at, head);
-    mach_msg_type_name_t name = type.msgtl_header.msgt_name;
-    uint64_t bits = type.msgtl_header.msgt_size, number = type.msgtl_header.msgt_number;
-    if (type.msgtl_header.msgt_longform) {
-        head = sizeof type;
-        if (size < head)
-            return 0;
-        memcpy(&type, at, head);
-        name = type.msgtl_name;
-        bits = type.msgtl_size;
-        number = type.msgtl_number;
-    }
-    uint64_t bytes = (bits * number + 7) / 8;
-    int is_inline = type.msgtl_header.msgt_inline;
-    vm_offset_t address;
-    uint64_t length = is_inline ? (bytes + word_bytes - 1) / word_bytes * word_bytes : sizeof address;
-    if (length > size - head)
-        return 0;
-    unsigned char *names = at + head;
-    if (!is_inline) {
-        memcpy(&address, names, sizeof address);
-        names = (unsigned char *) address;
-    }
-    if (MACH_MSG_TYPE_PORT_ANY(name) && bytes > 0)
-        *found |= replace_names(names, number, old, new);
-    return head + (size_t) length;
-}
-
-int
-pager_rename_rights(mach_msg_header_t *message, mach_port_t old, mach_port_t new)
-{
-    int found = 0;
-    if (message->msgh_remote_port == old) {
-        message->msgh_remote_port = new;
-        found = 1;
-    }
-    if (!(message->msgh_bits & MACH_MSGH_BITS_COMPLEX))
-        return found;
-    unsigned char *at = (unsigned char *) (message + 1), *end = (unsigned char *) message + message->msgh_size;
-    while (at < end) {
-        size_t length = replace_names_of_item(at, (size_t) (end - at), old, new, &found);
-        if (length == 0)
-            break;
-        at += length;
-    }
-    return found;
 }
 
 mach_msg_id_t
@@ -299,10 +229,51 @@ pager_is_dead(mach_port_t name)
     return mach_port_type(mach_task_self(), name, &type) == KERN_SUCCESS && (type & MACH_PORT_TYPE_DEAD_NAME);
 }
 
-kern_return_t
-pager_reserve_name(mach_port_t name)
+/* A message at the new port *HOLDER has one more reference of the send right NAME, which no name of ours counts.  */
+static kern_return_t
+keep_right(mach_port_t name, mach_port_t *holder)
 {
-    return mach_port_allocate_name(mach_task_self(), MACH_PORT_RIGHT_DEAD_NAME, name);
+    kern_return_t result = mach_port_allocate(mach_task_self(), MACH_PORT_RIGHT_RECEIVE, holder);
+    if (result != KERN_SUCCESS)
+        return result;
+    mach_msg_header_t message = {
+        .msgh_bits = MACH_MSGH_BITS(MACH_MSG_TYPE_MAKE_SEND_ONCE, MACH_MSG_TYPE_COPY_SEND),
+        .msgh_size = sizeof message,
+        .msgh_remote_port = *holder,
+        .msgh_local_port = name,
+    };
+    result = mach_msg(&message, MACH_SEND_MSG, sizeof message, 0, MACH_PORT_NULL, 0, MACH_PORT_NULL);
+    if (result != KERN_SUCCESS)
+        pager_drop_receive_right(*holder);
+    return result;
+}
+
+/* The right that `keep_right' put away, under the name that it has or gets.  */
+static mach_port_t
+take_kept_right(mach_port_t holder)
+{
+    mach_msg_header_t message;
+    mach_msg_return_t result;
+    do
+        result = mach_msg(&message, MACH_RCV_MSG | MACH_RCV_TIMEOUT, 0, sizeof message, holder, 0, MACH_PORT_NULL);
+    while (result == MACH_RCV_INTERRUPTED);
+    return result == MACH_MSG_SUCCESS ? message.msgh_remote_port : MACH_PORT_NULL;
+}
+
+mach_port_t
+pager_rename_alone(mach_port_t name, mach_port_t wanted)
+{
+    mach_port_type_t type;
+    mach_port_t holder, now = wanted;
+    /* Taken: the right would have to come back for nothing.  */
+    if (mach_port_type(mach_task_self(), wanted, &type) == KERN_SUCCESS || keep_right(name, &holder) != KERN_SUCCESS)
+        return name;
+    /* Takes our reference away from NAME. If that was the last one the port has no name, and gets this; if a message has brought another one
+       meanwhile, Mach refuses, since a port has one name.  */
+    if (mach_port_insert_right(mach_task_self(), wanted, name, MACH_MSG_TYPE_MOVE_SEND) != KERN_SUCCESS)
+        now = take_kept_right(holder);
+    pager_drop_receive_right(holder);
+    return now;
 }
 
 void

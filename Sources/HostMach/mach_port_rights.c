@@ -104,8 +104,11 @@ mach_port_insert_right (mach_port_t task, mach_port_name_t name, mach_port_t pol
     ipc_lock ();
     struct hostmach_task *space = hostmach_task_named (task);
     kern_return_t kr = space == NULL ? KERN_INVALID_TASK
-                                     : ipc_right_copyin_name (space, poly, polyPoly, false, &right);
-    if (kr == KERN_SUCCESS) {
+                                     : ipc_right_copyin_name (space, poly, polyPoly, true, &right);
+    /* A dead name that is moved is used up, as in a message.  */
+    if (kr == KERN_SUCCESS && right.port == IP_DEAD) {
+        kr = KERN_INVALID_CAPABILITY;
+    } else if (kr == KERN_SUCCESS) {
         kr = ipc_right_copyout_name (space, right, name);
         if (kr != KERN_SUCCESS)
             ipc_right_release (right);

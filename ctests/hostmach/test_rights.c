@@ -24,6 +24,26 @@ insert_coalesces_under_the_ports_name (void **state)
     ok (mach_port_destroy (self, other));
 }
 
+/* Like a right in a message: the task has it no more, whether or not it can be given a name. */
+static void
+insert_uses_up_what_it_moves (void **state)
+{
+    (void) state;
+    mach_port_t dead, port;
+    ok (mach_port_allocate (self, MACH_PORT_RIGHT_DEAD_NAME, &dead));
+    ok (mach_port_mod_refs (self, dead, MACH_PORT_RIGHT_DEAD_NAME, 1));
+    gives (KERN_INVALID_CAPABILITY, mach_port_insert_right (self, 0x5555, dead, MACH_MSG_TYPE_COPY_SEND));
+    assert_int_equal (refs (dead, MACH_PORT_RIGHT_DEAD_NAME), 2);
+    gives (KERN_INVALID_CAPABILITY, mach_port_insert_right (self, 0x5555, dead, MACH_MSG_TYPE_MOVE_SEND));
+    assert_int_equal (refs (dead, MACH_PORT_RIGHT_DEAD_NAME), 1);
+    ok (mach_port_deallocate (self, dead));
+    port = new_port ();
+    make_send (port);
+    gives (KERN_RIGHT_EXISTS, mach_port_insert_right (self, 0x5555, port, MACH_MSG_TYPE_MOVE_SEND));
+    assert_int_equal (type_of (port), MACH_PORT_TYPE_RECEIVE);
+    ok (mach_port_destroy (self, port));
+}
+
 static void
 insert_reports_uref_overflow (void **state)
 {
@@ -280,7 +300,7 @@ int
 main (void)
 {
     const struct CMUnitTest tests[] = {
-        rule (insert_coalesces_under_the_ports_name), rule (insert_reports_uref_overflow),
+        rule (insert_coalesces_under_the_ports_name), rule (insert_uses_up_what_it_moves), rule (insert_reports_uref_overflow),
         rule (extract_gives_each_kind), rule (each_disposition_arrives_as_its_right),
         rule (move_send_once_passes_the_right_on), rule (make_send_adds_a_reference_with_each_message),
         rule (moving_a_receive_right_keeps_its_messages), rule (dead_and_null_ports_travel),

@@ -435,8 +435,8 @@ int __wrap_pager_is_ours_alone(mach_port_t name)
     return result;
 }
 
-/* A client says init twice, and the second is received right before the first has the client's port renamed: the reference that came with it
-   goes to the new name.  */
+/* A client says init twice, and the second is received right before the first has the client's port renamed: the port keeps its name, and the
+   reference that came with it goes.  */
 static void test_second_init_under_the_former_name(void **state)
 {
     (void) state;
@@ -481,7 +481,7 @@ static void send_unknown(struct raw *raw, int out_of_line)
     assert_int_equal(mach_msg(&message.head, MACH_SEND_MSG, message.head.msgh_size, 0, MACH_PORT_NULL, 0, MACH_PORT_NULL), 0);
 }
 
-/* The same with messages that are refused for what they are, not for whose they are: what they carry is released under the new name.  */
+/* The same with messages that are refused for what they are, not for whose they are: what they carry is released.  */
 static void test_refused_message_under_the_former_name(void **state)
 {
     (void) state;
@@ -511,8 +511,121 @@ static void test_refused_message_under_the_former_name(void **state)
     }
 }
 
-/* While a message may bear the former name there is a dead name of ours. Another port's death may still be announced under it, from before the
-   client had it; or somebody says so. It is not the client that has died.  */
+/* The name that the next client's port has at first: somebody else takes it as soon as it is free.  */
+static atomic_bool takes_freed;
+static mach_port_t taken;
+
+static void take_freed(mach_port_t name)
+{
+    if (name == former_name && atomic_exchange(&takes_freed, false)
+        && mach_port_allocate_name(mach_task_self(), MACH_PORT_RIGHT_RECEIVE, name) == 0)
+        taken = name;
+}
+
+kern_return_t __real_mach_port_rename(mach_port_t task, mach_port_t name, mach_port_t wanted);
+kern_return_t __wrap_mach_port_rename(mach_port_t task, mach_port_t name, mach_port_t wanted);
+kern_return_t __wrap_mach_port_rename(mach_port_t task, mach_port_t name, mach_port_t wanted)
+{
+    kern_return_t result = __real_mach_port_rename(task, name, wanted);
+    take_freed(name);
+    return result;
+}
+
+/* What becomes of the next renaming: 1: the new name is taken at the last moment; 2: and then there is no memory for another one; 3: the port has died.  */
+static atomic_int fails_renaming;
+static hostmach_task_t dies;
+
+kern_return_t __real_mach_port_insert_right(mach_port_t task, mach_port_t name, mach_port_t right, mach_msg_type_name_t type);
+kern_return_t __wrap_mach_port_insert_right(mach_port_t task, mach_port_t name, mach_port_t right, mach_msg_type_name_t type);
+kern_return_t __wrap_mach_port_insert_right(mach_port_t task, mach_port_t name, mach_port_t right, mach_msg_type_name_t type)
+{
+    int how = type == MACH_MSG_TYPE_MOVE_SEND ? atomic_exchange(&fails_renaming, 0) : 0;
+    bool takes = (how == 1 || how == 2) && mach_port_allocate_name(task, MACH_PORT_RIGHT_DEAD_NAME, name) == 0;
+    if (how == 3)
+        hostmach_task_destroy(dies);
+    kern_return_t result = __real_mach_port_insert_right(task, name, right, type);
+    if (takes)
+        mach_port_deallocate(task, name);
+    if (how == 2)
+        hostmach_fail_memory(0, 1);
+    take_freed(right);
+    return result;
+}
+
+/* A client asks before it was told `ready'. Its request was received right before its port gets another name, and the name that it had is another right's at
+   once: the request is its own all the same, it is answered, and what came with it is released.  */
+static void test_request_under_a_name_that_is_given_again(void **state)
+{
+    (void) state;
+    struct cast c;
+    struct raw raw;
+    cast_open(&c, 0, 4, 0);
+    taken = MACH_PORT_NULL;
+    atomic_store(&holds_renaming, true);
+    atomic_store(&takes_freed, true);
+    raw_open(&raw, &c.world, 1, 0);
+    wait_crossing(ALONE);
+    raw_request(&raw, 0, VM_PROT_READ);
+    raw_wait_for(&raw, SK_DATA_SUPPLY);
+    cross_to(IDLE);
+    atomic_store(&takes_freed, false);
+    assert_int_equal(world_statistics(&c.world).refused, 0);
+    raw_close(&raw);
+    wait_clients(&c, 0);
+    if (taken != MACH_PORT_NULL)
+        assert_int_equal(mach_port_mod_refs(mach_task_self(), taken, MACH_PORT_RIGHT_RECEIVE, -1), 0);
+    /* (This looks for rights that are left.)  */
+    cast_close(&c);
+}
+
+/* The new name cannot be had, and by then the old one has been given up: the client is served under a third.  */
+static void test_new_name_is_taken_at_the_last_moment(void **state)
+{
+    (void) state;
+    struct cast c;
+    struct raw raw;
+    cast_open(&c, 0, 4, 0);
+    atomic_store(&fails_renaming, 1);
+    raw_open(&raw, &c.world, 1, 0);
+    raw_wait_for(&raw, SK_READY);
+    assert_int_equal(atomic_load(&fails_renaming), 0);
+    raw_request(&raw, 0, VM_PROT_READ);
+    raw_wait_for(&raw, SK_DATA_SUPPLY);
+    raw_close(&raw);
+    wait_clients(&c, 0);
+    cast_close(&c);
+}
+
+/* There is no memory for a third, or the port dies just then: it is no client, nothing of it is left, and the
+   next one is served.  */
+static void test_client_that_is_lost_in_the_renaming(void **state)
+{
+    (void) state;
+    for (int how = 2; how <= 3; how++) {
+        struct cast c;
+        struct raw raw, next;
+        cast_open(&c, 0, 4, 0);
+        atomic_store(&holds_renaming, true);
+        atomic_store(&fails_renaming, how);
+        raw_open(&raw, &c.world, 1, 0);
+        wait_crossing(ALONE);
+        dies = raw.task;
+        cross_to(TURN_AWAITED);
+        wait_for(is_refused, &c);
+        cross_to(IDLE);
+        assert_int_equal(hostmach_fail_memory(0, 0), 0);
+        assert_int_equal(world_statistics(&c.world).clients, 0);
+        if (how == 2)
+            raw_close(&raw);
+        raw_open(&next, &c.world, 1, 0);
+        raw_wait_for(&next, SK_READY);
+        raw_close(&next);
+        wait_clients(&c, 0);
+        cast_close(&c);
+    }
+}
+
+/* Somebody says that the port has died, by the name that it had. It is not the client that has died.  */
 static void test_death_under_the_former_name(void **state)
 {
     (void) state;
@@ -537,7 +650,7 @@ static void test_death_under_the_former_name(void **state)
     cross_to(IDLE);
     world_settle(&c.world);
     assert_int_equal(world_statistics(&c.world).clients, 1);
-    assert_int_equal(world_statistics(&c.world).refused, 0);
+    assert_int_equal(world_statistics(&c.world).refused, 1);
     raw_close(&raw);
     wait_clients(&c, 0);
     cast_close(&c);
@@ -557,6 +670,9 @@ int main(void)
         cmocka_unit_test(test_terminate_without_a_port_while_a_client_attaches),
         cmocka_unit_test(test_second_init_under_the_former_name),
         cmocka_unit_test(test_refused_message_under_the_former_name),
+        cmocka_unit_test(test_request_under_a_name_that_is_given_again),
+        cmocka_unit_test(test_new_name_is_taken_at_the_last_moment),
+        cmocka_unit_test(test_client_that_is_lost_in_the_renaming),
         cmocka_unit_test(test_death_under_the_former_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,8 +95,6 @@ int pager_serve_notification(mach_msg_header_t *message, mach_msg_header_t *repl
 /* What the server said in REPLY; 0: well.  */
 kern_return_t pager_reply_code(const mach_msg_header_t *reply);
 void pager_finish_message(mach_msg_header_t *message, mach_msg_header_t *reply, int served);
-/* The rights that MESSAGE calls OLD are called NEW by now: so does it from now on, wherever it carries one.  Whether it does.  */
-int pager_rename_rights(mach_msg_header_t *message, mach_port_t old, mach_port_t new);
 /* MESSAGE's id and its sequence number.  (Where a message's fields lie the engine does not know.)  */
 mach_msg_id_t pager_message_id(const mach_msg_header_t *message);
 mach_port_seqno_t pager_message_number(const mach_msg_header_t *message);
@@ -136,8 +134,11 @@ int pager_is_ours_alone(mach_port_t name);
 /* NAME is a dead name.  */
 int pager_is_dead(mach_port_t name);
 
-/* Make the free NAME a dead name, so that it means nothing else.  */
-kern_return_t pager_reserve_name(mach_port_t name);
+/* NAME is a send right, of which the caller has a reference.  Gives the right the name WANTED, if NAME has no other reference: so no message that
+   was received bears a name that the right has no more.  (mach_port_rename takes all references along.)  Returns the name under which the caller has
+   his reference now: WANTED; or, where that could not be, NAME, or what name the port has got meanwhile.  MACH_PORT_DEAD: the port has died.
+   MACH_PORT_NULL: there is no memory for a name, and the right is lost.  */
+mach_port_t pager_rename_alone(mach_port_t name, mach_port_t wanted);
 
 /* Give up one user reference of the receive right NAME.  */
 void pager_drop_receive_right(mach_port_t name);

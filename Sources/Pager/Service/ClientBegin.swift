@@ -33,8 +33,8 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         let attached = attach(&port, name)
         endTaking(excluding)
         guard let client = attached else {
-            refuse(.noMemory)
-            return turnAway(port, name, destroy: true)
+            if port == .max { refuse(.unknownControl, 0, UInt64(port)) } else { refuse(.noMemory) }
+            return turnAway(port, name, destroy: port != 0 && port != .max)
         }
         takenIn()
         sendReady(client)
@@ -62,17 +62,14 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
         let number = client.pointee.number
         var isRenamed = false
-        if number < WordLayout.clients && client.pointee.formerControl == 0 && pager_is_ours_alone(control) != 0 {
-            // (Not where somebody else in our task has the right as well, and would lose its name.)
+        if number < WordLayout.clients && pager_is_ours_alone(control) != 0 {
+            // (Not where somebody else in our task has the right as well, or a message that was received bears its name.)
             let wanted = pointee.clients.core.pointee.base + number
-            if mach_port_rename(mach_task_self(), control, wanted) == 0 {
-                noteFormerName(client, control)
-                control = wanted
-                isRenamed = true
-            }
+            control = pager_rename_alone(control, wanted)
+            isRenamed = control == wanted
         }
         // A port that is dead already announces that at once. A client whose death we could not learn of would be waited for.
-        if pager_request_dead_name(control, portName) != 0 {
+        if control == 0 || control == .max || pager_request_dead_name(control, portName) != 0 {
             pointee.monitor.lock()
             pointee.clients.free(client)
             pointee.monitor.unlock()
@@ -93,23 +90,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
         noteQuickClientLocked()
         pointee.monitor.unlock()
         return client
-    }
-
-    /// Its port, renamed just now, had this name. Messages that were received before that bear it: nobody else's right must get it until they are dealt
-    /// with. (Should one have been quicker, it is left to it; a kernel that waits for `ready` has sent nothing yet.)
-    private func noteFormerName(_ client: ClientPointer, _ former: mach_port_t) {
-        if pager_reserve_name(former) != 0 { return }
-        let next = Worker.current.map { $0.pointee.turnNumber &+ 1 } ?? 0, end = pager_port_next_number(portName, next)
-        if end == next {
-            // There are none.
-            _ = mach_port_deallocate(mach_task_self(), former)
-            return
-        }
-        pointee.monitor.lock()
-        client.pointee.formerControl = former
-        client.pointee.formerEnd = end
-        pointee.clients.core.pointee.formerControls.wrappingAdd(1, ordering: .relaxed)
-        pointee.monitor.unlock()
     }
 }
 

@@ -145,8 +145,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
 
     /// `name` was a send right and is a dead name now; the notification brought one more reference of it.
     func takeDeadName(_ name: mach_port_t) {
-        // A death is announced under the present name. (Under a former one it was another port's, of earlier, and the dead name that is there
-        // now is ours: `Client.formerControl`.)
         pointee.monitor.lock()
         let client = pointee.clients.search(name)
         pointee.monitor.unlock()

@@ -28,11 +28,6 @@ struct Client: ~Copyable {
     let noticeOwed = Atomic<UInt32>(0)
     /// For clients whose state fits the word. Set before the client is a pager's `quickClient`.
     var moves = QuickMoves()
-    /// The name that the port had before it was renamed, while a message may bear it that was received before that; 0: none does. Locked. (Also when the
-    /// client has gone.) A dead name of ours stands in its place, so that it means nothing else meanwhile.
-    var formerControl: mach_port_t = 0
-    /// The turn of the first message that cannot bear it.
-    var formerEnd: UInt32 = 0
     var name: mach_port_t = 0
     /// The control port has the name that we gave it, and nobody else in our task has the right. (That a name lies in the high half
     /// does not say so: Mach uses names again, also for rights that are nobody's in particular.)
@@ -63,8 +58,6 @@ struct ClientTable {
         let attached = Atomic<UInt32>(0)
         /// Clients that ever attached. Changes under the lock.
         let attachments = Atomic<UInt>(0)
-        /// Clients with a `formerControl`.
-        let formerControls = Atomic<UInt32>(0)
         /// `ClientHints`, once there is a fifth client; 0: none.
         let hints = Atomic<UInt>(0)
     }
@@ -163,7 +156,7 @@ struct ClientTable {
         return nil
     }
 
-    /// The same for all clients. (Names from before a renaming no message has any more: `usePresentNames`.) Locked.
+    /// The same for all clients. Locked.
     func search(_ control: mach_port_t) -> ClientPointer? {
         if let client = find(control) { return client }
         guard let link = locked.pointee.index.find(UInt64(control)) else { return nil }
@@ -210,21 +203,10 @@ struct ClientTable {
         client.pointee.isIndexed = false
     }
 
-    /// No message bears the former name any more. The dead name in its place is to be given up by the caller, without the lock;
-    /// 0: there is none. Locked, or nobody else is here.
-    func takeFormerControl(_ client: ClientPointer) -> mach_port_t {
-        let former = client.pointee.formerControl
-        if former == 0 { return 0 }
-        client.pointee.formerControl = 0
-        core.pointee.formerControls.wrappingSubtract(1, ordering: .relaxed)
-        return former
-    }
-
     /// Nobody else is here.
     func releaseAllRights() {
         for number in 0..<used {
             let client = client(number)
-            giveUpName(takeFormerControl(client))
             giveUpName(client.pointee.lastName, all: true)
             let control = client.pointee.control.exchange(0, ordering: .relaxed)
             if control == 0 { continue }
@@ -283,34 +265,6 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
             return nil
         }
         return client
-    }
-
-    /// A message that was received before its client's port was renamed names the port by the former name, at which there is only a dead name of
-    /// ours now. From here on it names it by the present one, so that whoever deals with it, or destroys it, releases the right that came
-    /// with it. (Until then the present name means that right, whatever becomes of the client.)
-    @inline(__always)
-    func usePresentNames(_ message: UnsafeMutablePointer<mach_msg_header_t>, _ turn: UInt32, hasTurn: Bool) {
-        if pointee.clients.core.pointee.formerControls.load(ordering: .relaxed) != 0 { replaceFormerNames(message, turn, hasTurn) }
-    }
-
-    @inline(never)
-    private func replaceFormerNames(_ message: UnsafeMutablePointer<mach_msg_header_t>, _ turn: UInt32, _ hasTurn: Bool) {
-        let table = pointee.clients
-        for number in 0..<ClientTable.firstChunk {
-            pointee.monitor.lock()
-            let client = table.client(number), former = client.pointee.formerControl
-            var unneeded: mach_port_t = 0
-            if former != 0 {
-                _ = pager_rename_rights(message, former, table.core.pointee.base + number)
-                if hasTurn && Int32(bitPattern: turn &- client.pointee.formerEnd) >= 0 {
-                    // All that bear it have been here.
-                    unneeded = table.takeFormerControl(client)
-                    noteQuickClientLocked()
-                }
-            }
-            pointee.monitor.unlock()
-            if unneeded != 0 { _ = mach_port_deallocate(mach_task_self(), unneeded) }
-        }
     }
 
     func searchClient(_ control: mach_port_t) -> ClientPointer? {

@@ -74,12 +74,11 @@ struct QuickMoves {
 
 extension UnsafeMutablePointer where Pointee == PagerObject {
     /// The short way is open to a client that is alone, while nothing is to be looked at besides: no shutdown, no offers
-    /// (Offers.swift), no former names. Called whenever one of these changes. Locked.
+    /// (Offers.swift). Called whenever one of these changes. Locked.
     func noteQuickClientLocked() {
         var quick: ClientPointer?
         let core = pointee.clients.core
         if core.pointee.attached.load(ordering: .sequentiallyConsistent) == 1
-            && core.pointee.formerControls.load(ordering: .relaxed) == 0
             && pointee.closing.load(ordering: .sequentiallyConsistent) == 0
             && pointee.isOffered.load(ordering: .relaxed) == 0 {
             for number in 0..<Swift.min(pointee.clients.used, WordLayout.clients) {

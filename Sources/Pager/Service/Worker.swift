@@ -177,7 +177,6 @@ extension UnsafeMutablePointer where Pointee == Worker {
         pointee.hasTurn = target.awaitTurn(pointee.turnNumber, pager_message_port(message), self)
         target.pointee.counters.messages.increment()
 
-        target.usePresentNames(message, pointee.turnNumber, hasTurn: pointee.hasTurn)
         if began != 0 || !pointee.hasTurn {
             pager_finish_message(message, reply, 0)
         } else {
