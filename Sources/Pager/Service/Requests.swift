@@ -52,11 +52,12 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     /// A request of nobody that is known; the message's reference to the control port is released. A shutdown ends with the clients, and then the port: who
     /// asks in between is answered all the same, or his threads wait for ever.
     func takeForgottenRequest(_ control: mach_port_t, _ offset: vm_offset_t, _ length: vm_size_t) {
+        let isClosing = pointee.closing.load(ordering: .acquiring) != 0
+        if !isClosing { _ = mach_port_deallocate(mach_task_self(), control) }
         takenIn()
-        if pointee.closing.load(ordering: .acquiring) != 0 {
-            pointee.counters.errors.increment()
-            sendToStranger(offset) { pager_control_memory_object_data_error(control, offset, length, Errno.io) }
-        }
+        if !isClosing { return }
+        pointee.counters.errors.increment()
+        sendToStranger(offset) { pager_control_memory_object_data_error(control, offset, length, Errno.io) }
         _ = mach_port_deallocate(mach_task_self(), control)
     }
 
