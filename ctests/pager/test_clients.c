@@ -427,7 +427,7 @@ int __wrap_pager_is_ours_alone(mach_port_t name);
 int __wrap_pager_is_ours_alone(mach_port_t name)
 {
     int result = __real_pager_is_ours_alone(name);
-    if (atomic_exchange(&holds_renaming, false)) {
+    if (!each_over() && atomic_exchange(&holds_renaming, false)) {
         former_name = name;
         cross_to(ALONE);
         wait_crossing(TURN_AWAITED);
@@ -539,7 +539,7 @@ kern_return_t __real_mach_port_insert_right(mach_port_t task, mach_port_t name, 
 kern_return_t __wrap_mach_port_insert_right(mach_port_t task, mach_port_t name, mach_port_t right, mach_msg_type_name_t type);
 kern_return_t __wrap_mach_port_insert_right(mach_port_t task, mach_port_t name, mach_port_t right, mach_msg_type_name_t type)
 {
-    int how = type == MACH_MSG_TYPE_MOVE_SEND ? atomic_exchange(&fails_renaming, 0) : 0;
+    int how = type == MACH_MSG_TYPE_MOVE_SEND && !each_over() ? atomic_exchange(&fails_renaming, 0) : 0;
     bool takes = (how == 1 || how == 2) && mach_port_allocate_name(task, MACH_PORT_RIGHT_DEAD_NAME, name) == 0;
     if (how == 3)
         hostmach_task_destroy(dies);
