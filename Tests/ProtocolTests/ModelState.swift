@@ -62,6 +62,7 @@ struct ModelState: PageState, Hashable {
 
     var isQueueEmpty: Bool { waiters.isEmpty }
     var queueCount: Int { waiters.count }
+    func waiter(at index: Int) -> Waiter { queue[index] }
     var head: Waiter { queue[0] }
     var leadingReaders: Int { waiters.prefix { !$0.write && accesses[$0.client] == nil }.count }
 
