@@ -21,9 +21,9 @@ extension Configuration {
         + both("3 clients, deaths", deaths(3), (584986, 3921710), (907235, 6500343))
         + both("3 clients, a user's call", calls(3, 1), (1245227, 6829495), (3652015, 21681310))
         + both("2 clients, a user's call to each", calls(2, 2), (248447, 1253703), (550721, 2782753))
-        + both("2 clients, deaths and failures, pages are offered", offers(deathsAndFailures(2)), (1195630, 6486656),
-               (909220, 5029273))
-        + both("1 client, everything, pages are offered", offers(everything(1)), (83262, 371045), (100303, 414253))
+        + both("2 clients, deaths and failures, pages are offered", offers(deathsAndFailures(2)), (1201908, 6520418),
+               (913388, 5052986))
+        + both("1 client, everything, pages are offered", offers(everything(1)), (83264, 371056), (100305, 414264))
         + both("1 client, everything", everything(1), (24437, 119632), (24045, 115577))
 
     /// With PROTOCOL_TESTS_DEEP=1 as well: six minutes and 6 GB more.

@@ -128,8 +128,9 @@ final class StepTable {
             if mayHave { state.removeWaiter(client) }
             state.enqueue(Waiter(client: client, write: write && !mayHave))
         case .unlock(let client):
-            let access = before.access(of: client)
-            if access == .read || (access == .write && before.activity != .flushing) {
+            // (One that waits as a reader beside what it has is flushed first, which answers its unlock.)
+            let access = before.access(of: client), asked = before.queue.contains { $0.client == client && !$0.write }
+            if !asked && (access == .read || (access == .write && before.activity != .flushing)) {
                 state.enqueue(Waiter(client: client, write: true))
             }
         case .clientGone(let client): state.removeWaiter(client)

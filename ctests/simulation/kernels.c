@@ -145,10 +145,11 @@ static bool has_page(const struct sk_object *object, unsigned page)
     return false;
 }
 
+/* (A hostile kernel, which an offer may give any page, can say that it has given a page back and keep it.)  */
 bool is_page_resident(unsigned page)
 {
     for (unsigned i = 0; i < world.configuration->kernels; i++)
-        if (world.machines[i].object && has_page(world.machines[i].object, page))
+        if (!world.machines[i].hostile && world.machines[i].object && has_page(world.machines[i].object, page))
             return true;
     return false;
 }
