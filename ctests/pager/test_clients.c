@@ -144,9 +144,8 @@ static void hook_syncs_page_0(struct user_pager_info *store, enum call call, vm_
 
 /* A client is given up by a thread that has the executor for what preceded, here a pager_unlock_page that failed. The read that its page needs next is
    not a part of that: it may wait for a write. (Simulation, seed 10260975. Several times, since another worker may come first.)  */
-static void test_what_follows_a_given_up_client_may_wait(void **state)
+static void what_follows_a_given_up_client_may_wait(vm_prot_t access)
 {
-    (void) state;
     for (int round = 0; round < 5; round++) {
         struct cast c;
         cast_open(&c, 1, 8, 0);
@@ -167,7 +166,7 @@ static void test_what_follows_a_given_up_client_may_wait(void **state)
         store_close_gate(&c.world, CALL_UNLOCK);
         raw_unlock(&full, 5);
         store_wait_gate(&c.world, CALL_UNLOCK, 1);
-        ask(y, 5, VM_PROT_READ);
+        ask(y, 5, access);
         fence_by_refusal(&c, y);
         c.world.store->hook = hook_syncs_page_0;
         store_open_gate(&c.world, CALL_UNLOCK);
@@ -178,6 +177,18 @@ static void test_what_follows_a_given_up_client_may_wait(void **state)
         raw_close(&full);
         cast_close(&c);
     }
+}
+
+static void test_what_follows_a_given_up_client_may_wait(void **state)
+{
+    (void) state;
+    what_follows_a_given_up_client_may_wait(VM_PROT_READ);
+}
+
+static void test_what_follows_for_a_writer_may_wait(void **state)
+{
+    (void) state;
+    what_follows_a_given_up_client_may_wait(RW);
 }
 
 /* ---- Attributes ---- */
@@ -663,6 +674,7 @@ int main(void)
         cmocka_unit_test(test_flush_is_not_sent_to_the_next_bearer_of_a_number),
         cmocka_unit_test(test_full_control_port_is_given_up),
         cmocka_unit_test(test_what_follows_a_given_up_client_may_wait),
+        cmocka_unit_test(test_what_follows_for_a_writer_may_wait),
         cmocka_unit_test(test_attributes_change_while_a_client_attaches),
         cmocka_unit_test(test_client_whose_death_cannot_be_learnt_of_is_turned_away),
         cmocka_unit_test(test_cancel_where_nobody_would_be_told),
