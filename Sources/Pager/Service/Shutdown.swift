@@ -65,7 +65,14 @@ extension UnsafeMutablePointer where Pointee == PagerObject {
     }
 
     /// No page is anywhere but in the store.
-    private func isAtRest() -> Bool { find { $0 != .quiet } == nil && isIdle() }
+    private func isAtRest() -> Bool { !isOffering() && find { $0 != .quiet } == nil && isIdle() }
+
+    /// Looked at before the pages are. (An offer counts before it looks whether there is a shutdown: one that is not seen here offers nothing.)
+    private func isOffering() -> Bool {
+        pointee.monitor.lock()
+        defer { pointee.monitor.unlock() }
+        return locked.pointee.offers.sending > 0
+    }
 
     /// ... and every message that has come is dealt with (so every request has an answer).
     private func isQuiet() -> Bool {
