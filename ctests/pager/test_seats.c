@@ -50,8 +50,8 @@ static void test_names_of_a_client_that_dies_while_its_pages_are_read(void **sta
     place_close(&place);
 }
 
-/* ... also where the client has ended already, but a thread still sends to it, when a read comes to its answer.  */
-static void end_before_the_answer(int dies)
+/* ... also where the client has ended already, but a thread still sends to it, when so many reads come to their answers.  */
+static void end_before_answers(int dies, int reads)
 {
     struct place place;
     place_open(&place, READS);
@@ -60,8 +60,9 @@ static void end_before_the_answer(int dies)
     raw_request(&raw, 0, VM_PROT_READ);
     raw_wait_stopped(&raw);
     store_close_gate(&place.world, CALL_READ);
-    raw_request(&raw, 1, VM_PROT_READ);
-    store_wait_gate(&place.world, CALL_READ, 1);
+    for (int page = 1; page <= reads; page++)
+        raw_request(&raw, (size_t) page, VM_PROT_READ);
+    store_wait_gate(&place.world, CALL_READ, reads);
     uint32_t sent = pager_page_word(place.world.pager, 0), read = pager_page_word(place.world.pager, page_offset(1));
     hostmach_task_t before = hostmach_task_enter(raw.task);
     if (dies)
@@ -72,10 +73,11 @@ static void end_before_the_answer(int dies)
     while (world_statistics(&place.world).clients != 0)
         sched_yield();
     /* Every page has forgotten it.  */
-    while (pager_page_word(place.world.pager, 0) == sent || pager_page_word(place.world.pager, page_offset(1)) == read)
-        sched_yield();
+    for (int page = 0; page <= reads; page++)
+        while (pager_page_word(place.world.pager, page_offset((size_t) page)) == (page == 0 ? sent : read))
+            sched_yield();
     store_open_gate(&place.world, CALL_READ);
-    while (world_statistics(&place.world).page_ins < 3)
+    while (world_statistics(&place.world).page_ins < 2 + (unsigned) reads)
         sched_yield();
     raw_go(&raw);
     raw_close(&raw);
@@ -86,13 +88,19 @@ static void end_before_the_answer(int dies)
 static void test_names_of_a_client_that_ended_before_the_answer(void **state)
 {
     (void) state;
-    end_before_the_answer(0);
+    end_before_answers(0, 1);
 }
 
 static void test_names_of_a_client_that_died_before_the_answer(void **state)
 {
     (void) state;
-    end_before_the_answer(1);
+    end_before_answers(1, 1);
+}
+
+static void test_names_of_a_client_that_died_before_several_answers(void **state)
+{
+    (void) state;
+    end_before_answers(1, READS - 1);
 }
 
 /* Who was served from the seats before keeps nothing there, either.  */
@@ -257,6 +265,7 @@ int main(void)
         cmocka_unit_test(test_names_of_a_client_that_dies_while_its_pages_are_read),
         cmocka_unit_test(test_names_of_a_client_that_ended_before_the_answer),
         cmocka_unit_test(test_names_of_a_client_that_died_before_the_answer),
+        cmocka_unit_test(test_names_of_a_client_that_died_before_several_answers),
         cmocka_unit_test(test_names_of_a_client_that_was_alone_before),
         cmocka_unit_test(test_flush_waits_for_an_answer_that_is_being_sent),
         cmocka_unit_test(test_return_waits_for_an_answer_that_is_being_sent),
