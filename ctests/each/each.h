@@ -8,7 +8,8 @@
 
    Files and what they know:
      each.c      processes, n, the table; nothing of pagers
-     watch.c     threads that wait and threads that run; when to give a case up
+     watch.c     threads that wait and threads that run, and where they may be stopped; when to give a case up
+     made.c      what the case has made and not ended
      entries.c   calls of <hurd/pager.h>: who is inside one, what it returned
      witness.c   pages that came back, pages that were written, answers to kernels
      judge.c     whether anything is lost  */
@@ -101,6 +102,9 @@ bool witness_knows(struct user_pager_info *);
 bool witness_has_failed(struct user_pager_info *);
 /* No gate, no error, no hook any more; wakes who waits for the store or for a task.  */
 void witness_release(void);
+/* What a pager_flush throws away.  */
+void witness_flushed(struct pager *, vm_offset_t start, vm_size_t length);
+void witness_flushed_all(struct pager *);
 /* Messages made by hand; clients that were told that they are not served.  */
 extern _Atomic int witness_hostile, witness_destroyed;
 

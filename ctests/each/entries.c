@@ -3,7 +3,7 @@
    The linker sends what the test's objects call of <hurd/pager.h> here first.  A call is where a thread of a case that is over stops; and while
    one is under way its thread is the library's.  What it returns must be among what the header says.  */
 
-#include "each.h"
+#include "made.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -81,13 +81,6 @@ static void answered(const char *name, int error, const int *allowed)
         return result; \
     }
 
-/* Ranges whose changes a flush throws away.  */
-void witness_flushed(struct pager *, vm_offset_t start, vm_size_t length);
-void witness_flushed_all(struct pager *);
-void judge_pager(struct pager *, struct port_bucket *);
-void judge_shut_down(struct pager *);
-void judge_workers(struct pager_requests *, struct port_bucket *, bool live);
-
 VOID_CALL(pager_sync, (struct pager *p, int wait), (p, wait))
 VOID_CALL(pager_sync_some, (struct pager *p, vm_address_t start, vm_size_t length, int wait), (p, start, length, wait))
 VOID_CALL(pager_return, (struct pager *p, int wait), (p, wait))
@@ -135,7 +128,7 @@ struct pager *__wrap_pager_create(struct user_pager_info *user, struct port_buck
     struct pager *pager = __real_pager_create(user, bucket, may_cache, strategy, notify);
     answered("pager_create", pager ? 0 : errno, ALLOWED(ENOMEM, EINVAL));
     if (pager)
-        judge_pager(pager, bucket);
+        made_pager(pager, bucket);
     leave(place);
     return pager;
 }
@@ -149,7 +142,7 @@ struct pager *__wrap_pager_create_alloc(size_t size, struct port_bucket *bucket,
     struct pager *pager = __real_pager_create_alloc(size, bucket, may_cache, strategy, notify);
     answered("pager_create_alloc", pager ? 0 : errno, ALLOWED(ENOMEM, EINVAL));
     if (pager)
-        judge_pager(pager, bucket);
+        made_pager(pager, bucket);
     leave(place);
     return pager;
 }
@@ -158,7 +151,7 @@ void __real_pager_shutdown(struct pager *), __wrap_pager_shutdown(struct pager *
 void __wrap_pager_shutdown(struct pager *pager)
 {
     int place = enter("pager_shutdown");
-    judge_shut_down(pager);
+    made_shut_down(pager);
     __real_pager_shutdown(pager);
     leave(place);
 }
@@ -171,7 +164,7 @@ error_t __wrap_pager_start_workers(struct port_bucket *bucket, struct pager_requ
     error_t error = __real_pager_start_workers(bucket, requests);
     answered("pager_start_workers", error, ALLOWED(ENOMEM, EAGAIN));
     if (!error)
-        judge_workers(*requests, bucket, true);
+        made_workers(*requests, bucket, true);
     leave(place);
     return error;
 }
@@ -180,7 +173,7 @@ void __real_pager_stop_workers(struct pager_requests *), __wrap_pager_stop_worke
 void __wrap_pager_stop_workers(struct pager_requests *requests)
 {
     int place = enter("pager_stop_workers");
-    judge_workers(requests, NULL, false);
+    made_workers(requests, NULL, false);
     __real_pager_stop_workers(requests);
     leave(place);
 }

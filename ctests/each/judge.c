@@ -1,6 +1,6 @@
 /* Whether anything is lost, after a case that did not come to its end, and after one that did.
 
-   What there is (pagers, workers, kernels, tasks) is known from the calls that made it.  After a case that broke off, in this order:
+   What there is (pagers, workers, kernels, tasks) made.c knows.  After a case that broke off, in this order:
      1  nothing fails any more; gates are open, kernels let go on, what was inhibited goes on; clients made by hand die
      2  every call of the library's that was under way returns
      3  all messages are dealt with; no kernel waits for an answer
@@ -10,249 +10,19 @@
    Where the case had ended something itself (workers, the pager) what needs it is left out.  After a case that passed: 4 as far as its world was
    closed, and the blocks.  */
 
-#include "each.h"
+#include "made.h"
 
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "../../Sources/ScriptedKernel/internal.h"
 #include "platform.h"
 
-enum { MOST = 1024, PATIENCE_s = 15, PROBED = 64 };
-
-/* ---- What there is ---- */
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-
-struct pager_entry { struct pager *pager; struct port_bucket *bucket; bool shut, alive; };
-static struct pager_entry pagers[MOST];
-static int pager_count;
-
-struct workers_entry { struct pager_requests *requests; struct port_bucket *bucket; };
-static struct workers_entry workers[MOST];
-static int workers_count;
-
-static struct sk_kernel *kernels[MOST];
-static int kernel_count;
-
-static hostmach_task_t tasks[MOST];
-static int task_count;
+enum { PATIENCE_s = 15, PROBED = 64 };
 
 static long blocks_before;
 
 void judge_begin(void) { blocks_before = platform_allocated_blocks(); }
-
-void judge_pager(struct pager *pager, struct port_bucket *bucket)
-{
-    pthread_mutex_lock(&lock);
-    int place = 0;
-    while (place < pager_count && pagers[place].pager != pager)
-        place++;
-    if (place < MOST) {
-        pagers[place] = (struct pager_entry) { .pager = pager, .bucket = bucket };
-        if (place == pager_count)
-            pager_count++;
-    }
-    pthread_mutex_unlock(&lock);
-}
-
-void judge_shut_down(struct pager *pager)
-{
-    pthread_mutex_lock(&lock);
-    for (int i = 0; i < pager_count; i++)
-        if (pagers[i].pager == pager)
-            pagers[i].shut = true;
-    pthread_mutex_unlock(&lock);
-}
-
-void judge_workers(struct pager_requests *requests, struct port_bucket *bucket, bool live)
-{
-    pthread_mutex_lock(&lock);
-    if (live && workers_count < MOST) {
-        workers[workers_count++] = (struct workers_entry) { requests, bucket };
-    } else {
-        for (int i = 0; i < workers_count; i++)
-            if (workers[i].requests == requests) {
-                workers[i] = workers[--workers_count];
-                break;
-            }
-    }
-    pthread_mutex_unlock(&lock);
-}
-
-#define LIST(name, type, array, count) \
-    static void add_##name(type *item) \
-    { \
-        pthread_mutex_lock(&lock); \
-        if (count < MOST) \
-            array[count++] = item; \
-        pthread_mutex_unlock(&lock); \
-    } \
-    static void drop_##name(type *item) \
-    { \
-        pthread_mutex_lock(&lock); \
-        for (int i = 0; i < count; i++) \
-            if (array[i] == item) { \
-                array[i] = array[--count]; \
-                break; \
-            } \
-        pthread_mutex_unlock(&lock); \
-    }
-LIST(kernel, struct sk_kernel, kernels, kernel_count)
-LIST(task, struct hostmach_task, tasks, task_count)
-
-sk_kernel *__real_sk_kernel_create(const char *), *__wrap_sk_kernel_create(const char *);
-sk_kernel *__wrap_sk_kernel_create(const char *name)
-{
-    sk_kernel *kernel = __real_sk_kernel_create(name);
-    add_kernel(kernel);
-    return kernel;
-}
-
-void __real_sk_kernel_destroy(sk_kernel *), __wrap_sk_kernel_destroy(sk_kernel *);
-void __wrap_sk_kernel_destroy(sk_kernel *kernel)
-{
-    watch_point();
-    drop_kernel(kernel);
-    __real_sk_kernel_destroy(kernel);
-}
-
-/* Tasks that are no kernels': clients that tests make by hand.  */
-hostmach_task_t __real_hostmach_task_create(const char *), __wrap_hostmach_task_create(const char *);
-hostmach_task_t __wrap_hostmach_task_create(const char *name)
-{
-    hostmach_task_t task = __real_hostmach_task_create(name);
-    /* A kernel that cannot be made is not what is tried.  (A failure strikes once.)  */
-    if (!task && each_on)
-        task = __real_hostmach_task_create(name);
-    if (task)
-        add_task(task);
-    return task;
-}
-
-void __real_hostmach_task_destroy(hostmach_task_t), __wrap_hostmach_task_destroy(hostmach_task_t);
-void __wrap_hostmach_task_destroy(hostmach_task_t task)
-{
-    drop_task(task);
-    __real_hostmach_task_destroy(task);
-}
-
-void __real_hostmach_task_set_kernel(hostmach_task_t, boolean_t), __wrap_hostmach_task_set_kernel(hostmach_task_t, boolean_t);
-void __wrap_hostmach_task_set_kernel(hostmach_task_t task, boolean_t is_kernel)
-{
-    if (is_kernel)
-        drop_task(task);
-    __real_hostmach_task_set_kernel(task, is_kernel);
-}
-
-/* What libports holds back for a test.  */
-enum held_kind { HELD_PORT, HELD_CLASS, HELD_BUCKET, HELD_ALL };
-static struct { enum held_kind kind; void *what; } held[64];
-static int held_count;
-
-static void note_held(enum held_kind kind, void *what, bool on)
-{
-    pthread_mutex_lock(&lock);
-    int place = 0;
-    while (place < held_count && (held[place].kind != kind || held[place].what != what))
-        place++;
-    if (!on && place < held_count)
-        held[place] = held[--held_count];
-    else if (on && held_count < 64)
-        held[held_count].kind = kind, held[held_count++].what = what;
-    pthread_mutex_unlock(&lock);
-}
-
-#define HELD(name, kind, parameters, arguments, what) \
-    error_t __real_ports_inhibit_##name parameters, __wrap_ports_inhibit_##name parameters; \
-    error_t __wrap_ports_inhibit_##name parameters \
-    { \
-        error_t error = __real_ports_inhibit_##name arguments; \
-        if (!error) \
-            note_held(kind, what, true); \
-        return error; \
-    } \
-    void __real_ports_resume_##name parameters, __wrap_ports_resume_##name parameters; \
-    void __wrap_ports_resume_##name parameters \
-    { \
-        note_held(kind, what, false); \
-        __real_ports_resume_##name arguments; \
-    }
-HELD(port_rpcs, HELD_PORT, (void *port), (port), port)
-HELD(class_rpcs, HELD_CLASS, (struct port_class *class), (class), class)
-HELD(bucket_rpcs, HELD_BUCKET, (struct port_bucket *bucket), (bucket), bucket)
-HELD(all_rpcs, HELD_ALL, (void), (), NULL)
-
-static void let_go(void)
-{
-    while (held_count > 0) {
-        void *what = held[0].what;
-        switch (held[0].kind) {
-        case HELD_PORT: ports_resume_port_rpcs(what); break;
-        case HELD_CLASS: ports_resume_class_rpcs(what); break;
-        case HELD_BUCKET: ports_resume_bucket_rpcs(what); break;
-        case HELD_ALL: ports_resume_all_rpcs(); break;
-        }
-    }
-}
-
-/* ---- Where test code may be stopped in a kernel ---- */
-
-int __real_sk_wait_step(struct sk_object *, struct sk_wait *), __wrap_sk_wait_step(struct sk_object *, struct sk_wait *);
-int __wrap_sk_wait_step(struct sk_object *object, struct sk_wait *wait)
-{
-    if (watch_over() && !watch_exempt && sk_receiving == NULL) {
-        /* (Whoever goes on from here has been let go.)  */
-        pthread_mutex_unlock(&object->lock);
-        watch_point();
-        pthread_mutex_lock(&object->lock);
-    }
-    return __real_sk_wait_step(object, wait);
-}
-
-int __real_sk_send_raw(sk_object *, const struct sk_message *, const void *, unsigned);
-int __wrap_sk_send_raw(sk_object *, const struct sk_message *, const void *, unsigned);
-int __wrap_sk_send_raw(sk_object *object, const struct sk_message *message, const void *data, unsigned flags)
-{
-    watch_point();
-    atomic_fetch_add(&witness_hostile, 1);
-    return __real_sk_send_raw(object, message, data, flags);
-}
-
-#define POINT(type, name, parameters, arguments) \
-    type __real_##name parameters, __wrap_##name parameters; \
-    type __wrap_##name parameters \
-    { \
-        watch_point(); \
-        return __real_##name arguments; \
-    }
-POINT(int, sk_read, (sk_object *o, vm_offset_t at, void *buffer, size_t length), (o, at, buffer, length))
-POINT(int, sk_write, (sk_object *o, vm_offset_t at, const void *buffer, size_t length), (o, at, buffer, length))
-POINT(int, sk_request, (sk_object *o, vm_offset_t at, vm_prot_t access), (o, at, access))
-POINT(int, sk_unlock, (sk_object *o, vm_offset_t at, vm_prot_t access), (o, at, access))
-POINT(int, sk_evict, (sk_object *o, vm_offset_t at), (o, at))
-POINT(int, sk_terminate, (sk_object *o), (o))
-
-/* (The library's own would end the process where the object is not served.)  */
-sk_object *__real_sk_map(sk_kernel *, mach_port_t), *__wrap_sk_map(sk_kernel *, mach_port_t);
-sk_object *__wrap_sk_map(sk_kernel *kernel, mach_port_t port)
-{
-    watch_point();
-    if (!each_on)
-        return __real_sk_map(kernel, port);
-    sk_object *object = sk_map_async(kernel, port);
-    int error = sk_wait_ready(object, 0);
-    if (error)
-        fprintf(stderr, "fail-each: sk_map: %#x\n", error);
-    if (error && !watch_exempt)
-        assert_int_equal(error, 0);
-    return object;
-}
-
-/* ---- After a case ---- */
 
 static int each_pager(int (*function)(struct pager_entry *))
 {
@@ -299,7 +69,7 @@ void judge_release(void)
 {
     witness_release();
     watch_wake_gates();
-    let_go();
+    made_let_go();
     FOR_EACH_OBJECT(object) {
         pthread_mutex_lock(&object->lock);
         pthread_cond_broadcast(&object->changed);
@@ -488,7 +258,7 @@ void judge_broken(void)
     watch_judging("letting everybody go on", PATIENCE_s);
     judge_release();
     while (task_count > 0)
-        __wrap_hostmach_task_destroy(tasks[0]);
+        hostmach_task_destroy(tasks[0]);
     await_calls();
     settle();
     /* What was being begun when the case ended has come meanwhile.  */

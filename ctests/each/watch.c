@@ -22,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../Sources/ScriptedKernel/internal.h"
+
 _Thread_local bool watch_exempt;
 
 static _Atomic int over;                        /* there is a judge */
@@ -368,4 +370,57 @@ int __wrap_sched_yield(void)
         return 0;
     }
     return __real_sched_yield();
+}
+
+/* ---- Where test code may be stopped in a kernel ---- */
+
+int __real_sk_wait_step(struct sk_object *, struct sk_wait *), __wrap_sk_wait_step(struct sk_object *, struct sk_wait *);
+int __wrap_sk_wait_step(struct sk_object *object, struct sk_wait *wait)
+{
+    if (watch_over() && !watch_exempt && sk_receiving == NULL) {
+        /* (Whoever goes on from here has been let go.)  */
+        pthread_mutex_unlock(&object->lock);
+        watch_point();
+        pthread_mutex_lock(&object->lock);
+    }
+    return __real_sk_wait_step(object, wait);
+}
+
+int __real_sk_send_raw(sk_object *, const struct sk_message *, const void *, unsigned);
+int __wrap_sk_send_raw(sk_object *, const struct sk_message *, const void *, unsigned);
+int __wrap_sk_send_raw(sk_object *object, const struct sk_message *message, const void *data, unsigned flags)
+{
+    watch_point();
+    atomic_fetch_add(&witness_hostile, 1);
+    return __real_sk_send_raw(object, message, data, flags);
+}
+
+#define POINT(type, name, parameters, arguments) \
+    type __real_##name parameters, __wrap_##name parameters; \
+    type __wrap_##name parameters \
+    { \
+        watch_point(); \
+        return __real_##name arguments; \
+    }
+POINT(int, sk_read, (sk_object *o, vm_offset_t at, void *buffer, size_t length), (o, at, buffer, length))
+POINT(int, sk_write, (sk_object *o, vm_offset_t at, const void *buffer, size_t length), (o, at, buffer, length))
+POINT(int, sk_request, (sk_object *o, vm_offset_t at, vm_prot_t access), (o, at, access))
+POINT(int, sk_unlock, (sk_object *o, vm_offset_t at, vm_prot_t access), (o, at, access))
+POINT(int, sk_evict, (sk_object *o, vm_offset_t at), (o, at))
+POINT(int, sk_terminate, (sk_object *o), (o))
+
+/* (The library's own would end the process where the object is not served.)  */
+sk_object *__real_sk_map(sk_kernel *, mach_port_t), *__wrap_sk_map(sk_kernel *, mach_port_t);
+sk_object *__wrap_sk_map(sk_kernel *kernel, mach_port_t port)
+{
+    watch_point();
+    if (!each_on)
+        return __real_sk_map(kernel, port);
+    sk_object *object = sk_map_async(kernel, port);
+    int error = sk_wait_ready(object, 0);
+    if (error)
+        fprintf(stderr, "fail-each: sk_map: %#x\n", error);
+    if (error && !watch_exempt)
+        assert_int_equal(error, 0);
+    return object;
 }
