@@ -24,12 +24,16 @@ extension Configuration {
         + both("2 clients, deaths and failures, pages are offered", offers(deathsAndFailures(2)), (1201908, 6520418),
                (913388, 5052986))
         + both("1 client, everything, pages are offered", offers(everything(1)), (83264, 371056), (100305, 414264))
+        + both("2 clients, failures, threads overtake", overtaking(failures(2)), (2350438, 11597500), (1743935, 9147712))
+        + both("1 client, failures, threads overtake, pages are offered", offers(overtaking(failures(1))), (77767, 222692), (117674, 325829))
+        + both("1 client, everything, threads overtake", overtaking(everything(1)), (154930, 842541), (156905, 840276))
         + both("1 client, everything", everything(1), (24437, 119632), (24045, 115577))
 
-    /// With PROTOCOL_TESTS_DEEP=1 as well: six minutes and 6 GB more.
-    static let deep: [Configuration] = both("3 clients, deaths and a user's call", deathsAndCalls(3), (13045603, 93774006),
-                                            (37246898, 282073141))
-        + both("2 clients, deaths and a user's call, pages are offered", offers(deathsAndCalls(2)), (1911687, 10437011), (3735241, 20609723))
+    /// With PROTOCOL_TESTS_DEEP=1 as well: eight minutes and 6 GB more.
+    static let deep: [Configuration] = both("3 clients, deaths and a user's call", deathsAndCalls(3), (12876583, 92529052),
+                                            (37033646, 280494275))
+        + both("2 clients, deaths and failures, threads overtake", overtaking(deathsAndFailures(2)), (5477770, 36873397), (4408001, 30648693))
+        + both("2 clients, deaths and a user's call, pages are offered", offers(deathsAndCalls(2)), (1916835, 10471635), (3743579, 20665461))
 
     private static func both(_ name: String, _ bounds: Bounds, _ plain: (Int, Int), _ notices: (Int, Int)) -> [Configuration] {
         var notifying = bounds
@@ -82,6 +86,13 @@ extension Configuration {
     private static func offers(_ other: Bounds) -> Bounds {
         var bounds = other
         bounds.offers = true
+        return bounds
+    }
+
+    /// Also a request, or an unlock, that is sent by a thread that others of the kernel overtake.
+    private static func overtaking(_ other: Bounds) -> Bounds {
+        var bounds = other
+        bounds.overtaking = true
         return bounds
     }
 

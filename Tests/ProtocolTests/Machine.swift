@@ -16,13 +16,16 @@
 
 final class Machine {
     let bounds: Bounds
-    let table = StepTable()
+    let table: StepTable
     /// What the step being made did wrong, the first thing only.
     var problem: String?
     /// The step may lose data: the client died, or the user said so.
     var mayLose = false
 
-    init(_ bounds: Bounds) { self.bounds = bounds }
+    init(_ bounds: Bounds) {
+        self.bounds = bounds
+        table = StepTable(bounds)
+    }
 
     func object(_ text: @autoclosure () -> String) {
         if problem == nil { problem = text() }

@@ -26,6 +26,8 @@ struct Bounds {
     var evictions = true
     /// Returned pages may be written by the thread that got them.
     var direct = true
+    /// A kernel's threads overtake each other: one request and one unlock of a kernel may be late.
+    var overtaking = false
 }
 
 enum Step: Equatable {
@@ -39,6 +41,8 @@ enum Step: Equatable {
     case offer(Int, lock: Bool)
     case die(Int, heard: Bool)
     // Quiet.
+    case sendRequest(Int)
+    case sendUnlock(Int)
     case deliver(Int, direct: Bool)
     case sendAnswer(Int)
     case sendLock(Int)
@@ -138,6 +142,8 @@ extension Machine {
                     take(.deliver(client, direct: true))
                 }
             }
+            if kernel.lateRequest != .none { take(.sendRequest(client)) }
+            if kernel.lateUnlock { take(.sendUnlock(client)) }
             if kernel.unsent != .none { take(.sendLock(client)) }
             if world.owner.unsent >> client & 1 != 0 { take(.sendAnswer(client)) }
         }
@@ -167,8 +173,12 @@ extension Machine {
     private func perform(_ step: Step, _ world: inout World) {
         switch step {
         case .attach(let client): world.kernels[client].life = .attached
-        case .touch(let client, let write): world.kernels[client].touch(write: write)
-        case .askToWrite(let client): world.kernels[client].askToWrite()
+        case .touch(let client, let write):
+            world.kernels[client].touch(write: write, late: bounds.overtaking && world.kernels[client].lateRequest == .none)
+        case .askToWrite(let client):
+            world.kernels[client].askToWrite(late: bounds.overtaking && !world.kernels[client].lateUnlock)
+        case .sendRequest(let client): world.kernels[client].sendRequest()
+        case .sendUnlock(let client): world.kernels[client].sendUnlock()
         case .write(let client):
             world.kernels[client].version = world.newest + 1
             world.kernels[client].dirty = true

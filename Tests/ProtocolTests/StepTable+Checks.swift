@@ -10,8 +10,8 @@
 extension StepTable {
     /// For kernels that keep to the protocol.
     static func judgeAnswer(_ before: ModelState, _ event: Event, _ context: Context, _ effects: Effects,
-                            _ after: ModelState, _ queue: [Waiter]) -> String? {
-        judgeAnyAnswer(before, event, effects, after, queue) ?? judgeRefusal(effects) ?? judgeProgress(before, event, context, effects)
+                            _ after: ModelState, _ queue: [Waiter], _ bounds: Bounds) -> String? {
+        judgeAnyAnswer(before, event, effects, after, queue) ?? judgeRefusal(effects, bounds) ?? judgeProgress(before, event, context, effects)
     }
 
     /// For all kernels.
@@ -189,9 +189,11 @@ extension StepTable {
         return nil
     }
 
-    private static func judgeRefusal(_ effects: Effects) -> String? {
+    private static func judgeRefusal(_ effects: Effects, _ bounds: Bounds) -> String? {
         switch effects.refusal {
         case .none, .offerNotWanted: return nil
+        // (The page went back in the meantime.)
+        case .unlockWithoutPage where bounds.overtaking: return nil
         default: return "refused: \(effects.refusal), though all kernels keep to the protocol"
         }
     }

@@ -79,6 +79,10 @@ final class StepTable {
     private(set) var answers: ContiguousArray<Answer> = []
     private(set) var problems = ["nothing"]
     private(set) var questions: [Question] = []
+    /// What kernels may do.
+    private let bounds: Bounds
+
+    init(_ bounds: Bounds) { self.bounds = bounds }
 
     func step(_ page: Int, _ event: Event, _ context: Context) -> Answer {
         let question = Question(page: page, event: event, context: context)
@@ -95,7 +99,7 @@ final class StepTable {
             answer.page = number(of: after)
             answer.effects = effects
             for client in StepTable.recipients(before, effects) { answer.recipients |= 1 << client }
-            problem = StepTable.judgeAnswer(before, event, context, effects, after, StepTable.queueAsServed(before, event, context))
+            problem = StepTable.judgeAnswer(before, event, context, effects, after, StepTable.queueAsServed(before, event, context), bounds)
         }
         if let problem {
             problems.append(problem)
@@ -128,9 +132,10 @@ final class StepTable {
             if mayHave { state.removeWaiter(client) }
             state.enqueue(Waiter(client: client, write: write && !mayHave))
         case .unlock(let client):
-            // (One that waits as a reader beside what it has is flushed first, which answers its unlock.)
+            // (One that waits as a reader beside what it has is flushed first, which answers its unlock; one that is alone and to be given the
+            // page has lost it since it asked.)
             let access = before.access(of: client), asked = before.queue.contains { $0.client == client && !$0.write }
-            if !asked && (access == .read || (access == .write && before.activity != .flushing)) {
+            if !asked && (access == .read || (access == .write && before.activity != .flushing && before.activity != .pagingIn)) {
                 state.enqueue(Waiter(client: client, write: true))
             }
         case .clientGone(let client): state.removeWaiter(client)

@@ -32,6 +32,8 @@ extension Kernel {
         if unlocking { text += " unlocking" }
         if unsent != .none { text += " (unsent: \(unsent))" }
         if granted { text += " granted" }
+        if lateRequest != .none { text += " late:request \(lateRequest)" }
+        if lateUnlock { text += " late:unlock" }
         var rest = channel
         while rest != 0 {
             let message = Message(raw: UInt8(truncatingIfNeeded: rest))

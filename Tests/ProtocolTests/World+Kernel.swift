@@ -1,7 +1,9 @@
 // What kernels do: of their own accord, and when the pager's messages reach them.
 //
 // As GNU Mach does it (protocol.md, section 2). Messages to a kernel are executed when they are sent; what it answers
-// joins its channel in the same step.
+// joins its channel in the same step. Not so where a kernel's threads overtake each other (`Bounds.overtaking`): a thread that has decided to
+// ask for the page, or for writing, may send that at any later moment, whatever has become of the page. (What comes back and the answer to a
+// lock request are one thread's, and stay in order.)
 
 @testable import Pager
 
@@ -18,14 +20,26 @@ enum UserCall: UInt8 {
 extension Kernel {
     // Of its own accord.
 
-    mutating func touch(write: Bool) {
+    mutating func touch(write: Bool, late: Bool) {
         page = write ? .waitsToWrite : .waitsToRead
-        send(.request(write: write))
+        if late { lateRequest = write ? .write : .read } else { send(.request(write: write)) }
     }
 
-    mutating func askToWrite() {
+    mutating func askToWrite(late: Bool) {
         unlocking = true
+        if late { lateUnlock = true } else { send(.unlock) }
+    }
+
+    // What was late.
+
+    mutating func sendRequest() {
+        send(.request(write: lateRequest == .write))
+        lateRequest = .none
+    }
+
+    mutating func sendUnlock() {
         send(.unlock)
+        lateUnlock = false
     }
 
     mutating func pageOut() {
@@ -108,6 +122,8 @@ extension Kernel {
     mutating func die(heard: Bool) {
         forgetPage()
         life = .dying
+        lateRequest = .none
+        lateUnlock = false
         if !heard { channel = 0 }
     }
 }

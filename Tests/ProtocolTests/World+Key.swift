@@ -45,7 +45,7 @@ private struct Unpacker {
 }
 
 extension Kernel {
-    static let bitsWidth: UInt64 = 14
+    static let bitsWidth: UInt64 = 17
 
     /// All but the channel.
     var bits: UInt64 {
@@ -59,6 +59,8 @@ extension Kernel {
         packer.put(version, 3)
         packer.put(unsent.rawValue, 2)
         packer.put(granted)
+        packer.put(lateRequest.rawValue, 2)
+        packer.put(lateUnlock)
         return packer.bits
     }
 }
@@ -124,6 +126,8 @@ extension World {
             kernel.version = fields.take(3)
             kernel.unsent = .init(rawValue: fields.take(2))!
             kernel.granted = fields.take()
+            kernel.lateRequest = .init(rawValue: fields.take(2))!
+            kernel.lateUnlock = fields.take()
             kernels[client] = kernel
         }
         kernels[0].channel = key.channel0

@@ -50,6 +50,7 @@ struct Kernel {
     enum Page: UInt8 { case absent, waitsToRead, waitsToWrite, present }
     /// A lock request of the protocol that is decided but not sent.
     enum Unsent: UInt8 { case none, downgrade, flush, flushReturningAll }
+    enum LateRequest: UInt8 { case none, read, write }
 
     var life = Life.away
     var page = Page.absent
@@ -62,6 +63,9 @@ struct Kernel {
     var granted = false
     /// Messages to the pager, the oldest in the lowest byte.
     var channel: UInt64 = 0
+    /// A thread is about to send `data_request`, or `data_unlock`: what others send overtakes it.
+    var lateRequest = LateRequest.none
+    var lateUnlock = false
 
     var waits: Bool { page == .waitsToRead || page == .waitsToWrite }
     var isPresent: Bool { page == .present }

@@ -233,6 +233,46 @@ static void test_names_of_a_client_that_ends_while_its_unlock_waits(void **state
     let_others_run(CALL_UNLOCK, 1);
 }
 
+/* An unlock of before is overtaken by a request of another thread of the client's, which has lost the page since: whoever wants to write asks again
+   when the page is there. (Found by the exhaustive search, with threads that overtake each other.)  */
+static void an_unlock_is_overtaken_by_a_request(int write_lock)
+{
+    struct place place;
+    place_open(&place, 1);
+    struct raw raw;
+    raw_open(&raw, &place.world, 1, 0);
+    raw_wait_for(&raw, SK_READY);
+    world_settle(&place.world);
+    store_write_lock(&place.world, write_lock);
+    store_close_gate(&place.world, CALL_READ);
+    raw_request(&raw, 3, VM_PROT_READ);
+    store_wait_gate(&place.world, CALL_READ, 1);
+    raw_unlock(&raw, 3);
+    raw_complete(&raw, 1000001);
+    while (world_statistics(&place.world).refused == 0)
+        sched_yield();
+    store_open_gate(&place.world, CALL_READ);
+    raw_wait_for(&raw, SK_DATA_SUPPLY);
+    world_settle(&place.world);
+    assert_int_equal(store_count(&place.world, CALL_UNLOCK), 0);
+    assert_int_equal(raw_has(&raw, SK_LOCK_REQUEST), 0);
+    raw_close(&raw);
+    wait_rights(place.rights);
+    place_close(&place);
+}
+
+static void test_unlock_overtaken_by_a_request_for_a_locked_page(void **state)
+{
+    (void) state;
+    an_unlock_is_overtaken_by_a_request(1);
+}
+
+static void test_unlock_overtaken_by_a_request_for_a_page_without_lock(void **state)
+{
+    (void) state;
+    an_unlock_is_overtaken_by_a_request(0);
+}
+
 /* What is counted beside the executor is part of the statistics.  */
 static void test_messages_are_counted(void **state)
 {
@@ -264,6 +304,8 @@ int main(void)
         cmocka_unit_test(test_an_unlock_that_waits_lets_others_run),
         cmocka_unit_test(test_names_of_a_client_that_ends_while_its_read_waits),
         cmocka_unit_test(test_names_of_a_client_that_ends_while_its_unlock_waits),
+        cmocka_unit_test(test_unlock_overtaken_by_a_request_for_a_locked_page),
+        cmocka_unit_test(test_unlock_overtaken_by_a_request_for_a_page_without_lock),
         cmocka_unit_test(test_messages_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

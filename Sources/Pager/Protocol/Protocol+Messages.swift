@@ -74,6 +74,9 @@ extension PageProtocol {
             return .nothing
         case .write where s.activity == .flushing:
             return .nothing
+        case .write where s.activity == .pagingIn:
+            // (Who is alone is recorded from its request on.) It has lost the page since: that request overtook it.
+            return .nothing
         case .read, .write:
             // It has lost the page since, and asked for it (`requestOfHolder`): that was overtaken by a request of another thread of the kernel's.
             if waitsAsReader(s, client) { return .nothing }
