@@ -47,9 +47,7 @@ static inline void raw_open_alone(struct raw *raw, struct place *place)
     raw_request(raw, 9, VM_PROT_READ);
     raw_wait_for(raw, SK_DATA_SUPPLY);
     world_settle(&place->world);
-    pthread_mutex_lock(&raw->lock);
-    raw->stop_at = SK_DATA_SUPPLY;
-    pthread_mutex_unlock(&raw->lock);
+    raw_stop_at(raw, SK_DATA_SUPPLY);
 }
 
 static inline int run_flush(void *pager)

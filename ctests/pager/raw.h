@@ -108,6 +108,14 @@ static inline void raw_return(struct raw *raw, size_t page, unsigned char byte, 
     vm_deallocate(mach_task_self(), data, vm_page_size);
 }
 
+/* The next message with this id stops its sender.  */
+static inline void raw_stop_at(struct raw *raw, mach_msg_id_t id)
+{
+    pthread_mutex_lock(&raw->lock);
+    raw->stop_at = id;
+    pthread_mutex_unlock(&raw->lock);
+}
+
 static inline void raw_wait_stopped(struct raw *raw)
 {
     pthread_mutex_lock(&raw->lock);

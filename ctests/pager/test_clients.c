@@ -80,9 +80,7 @@ static void test_flush_is_not_sent_to_the_next_bearer_of_a_number(void **state)
     wait_clients(&c, 3);
     struct raw slow, next;
     open_with_number(&c, &slow, 0);         /* asked first */
-    pthread_mutex_lock(&slow.lock);
-    slow.stop_at = SK_LOCK_REQUEST;
-    pthread_mutex_unlock(&slow.lock);
+    raw_stop_at(&slow, SK_LOCK_REQUEST);
     raw_request(&slow, 0, VM_PROT_READ);
     raw_wait_for(&slow, SK_DATA_SUPPLY);
     get(c.objects[1], 0);

@@ -136,9 +136,7 @@ static void test_request_crosses_the_answer_to_one_that_crossed_an_offer(void **
     pager_resume_workers(c.world.requests);
     /* It drops the page, unchanged; that is asked back.  */
     raw_wait_for(&client, SK_LOCK_REQUEST);
-    pthread_mutex_lock(&client.lock);
-    client.stop_at = SK_DATA_SUPPLY;
-    pthread_mutex_unlock(&client.lock);
+    raw_stop_at(&client, SK_DATA_SUPPLY);
     raw_complete(&client, 0);
     raw_wait_stopped(&client);
     raw_request(&client, 0, RW);

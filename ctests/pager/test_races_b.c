@@ -126,13 +126,6 @@ static void test_R6_completions_are_counted_per_client(void **state)
     cast_close(&c);
 }
 
-static void answer_for_page_0(struct raw *raw)
-{
-    hostmach_task_t before = hostmach_task_enter(raw->task);
-    assert_int_equal(memory_object_lock_completed(raw->pager, MACH_MSG_TYPE_COPY_SEND, raw->control, 0, vm_page_size), 0);
-    hostmach_task_enter(before);
-}
-
 /* The page's flush is on its way to several clients (one record for all of them, LockBatches.swift), and stops at one. What a user asks of that one for
    the same page waits behind it, is sent when it is sent, and gets the second answer.  */
 static void ask_behind_a_flush_that_is_being_sent(int (*asks)(void *))
@@ -147,9 +140,7 @@ static void ask_behind_a_flush_that_is_being_sent(int (*asks)(void *))
     raw_request(&slow, 0, VM_PROT_READ);
     raw_wait_for(&slow, SK_DATA_SUPPLY);
     world_settle(&c.world);
-    pthread_mutex_lock(&slow.lock);
-    slow.stop_at = SK_LOCK_REQUEST;
-    pthread_mutex_unlock(&slow.lock);
+    raw_stop_at(&slow, SK_LOCK_REQUEST);
     ask(writer, 0, RW);
     raw_wait_stopped(&slow);
     struct task user;
@@ -160,10 +151,10 @@ static void ask_behind_a_flush_that_is_being_sent(int (*asks)(void *))
     while (raw_has(&slow, SK_LOCK_REQUEST) != 2)
         sched_yield();
     assert_int_equal(state_of(writer, 0), SK_PAGE_REQUESTED);
-    answer_for_page_0(&slow);
+    raw_complete(&slow, 0);
     wait_page(writer, 0, SK_WANT_WRITABLE);
     assert_true(task_waits(&user));
-    answer_for_page_0(&slow);
+    raw_complete(&slow, 0);
     task_end(&user);
     world_settle(&c.world);
     assert_int_equal(world_statistics(&c.world).refused, 0);
@@ -181,6 +172,51 @@ static void test_R6_return_behind_a_flush_that_is_being_sent(void **state)
 {
     (void) state;
     ask_behind_a_flush_that_is_being_sent(return_page_0);
+}
+
+/* The other way round: a user's request is on its way to a client, and stops there. The page's flush for a writer waits behind it, and is the client's second
+   request.  */
+static void flush_behind_what_a_user_asks(int (*asks)(void *))
+{
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *writer = c.objects[1];
+    struct raw slow;
+    raw_open(&slow, &c.world, 1, 0);
+    raw_wait_for(&slow, SK_READY);
+    raw_request(&slow, 0, VM_PROT_READ);
+    raw_wait_for(&slow, SK_DATA_SUPPLY);
+    world_settle(&c.world);
+    raw_stop_at(&slow, SK_LOCK_REQUEST);
+    struct task user;
+    task_begin(&user, asks, c.world.pager);
+    raw_wait_stopped(&slow);
+    ask(writer, 0, RW);
+    fence_by_refusal(&c, writer);
+    assert_int_equal(raw_has(&slow, SK_LOCK_REQUEST), 1);
+    raw_go(&slow);
+    raw_wait_for_more(&slow, SK_LOCK_REQUEST, 2);
+    raw_complete(&slow, 0);
+    task_end(&user);
+    assert_int_equal(state_of(writer, 0), SK_PAGE_REQUESTED);
+    raw_complete(&slow, 0);
+    wait_page(writer, 0, SK_WANT_WRITABLE);
+    world_settle(&c.world);
+    assert_int_equal(world_statistics(&c.world).refused, 1);
+    raw_close(&slow);
+    cast_close(&c);
+}
+
+static void test_R6_flush_behind_a_sync_that_is_being_sent(void **state)
+{
+    (void) state;
+    flush_behind_what_a_user_asks(sync_page_0);
+}
+
+static void test_R6_flush_behind_a_return_that_is_being_sent(void **state)
+{
+    (void) state;
+    flush_behind_what_a_user_asks(return_page_0);
 }
 
 /* ---- R7 ---- */
@@ -404,6 +440,8 @@ int main(void)
         cmocka_unit_test(test_R6_completions_are_counted_per_client),
         cmocka_unit_test(test_R6_sync_behind_a_flush_that_is_being_sent),
         cmocka_unit_test(test_R6_return_behind_a_flush_that_is_being_sent),
+        cmocka_unit_test(test_R6_flush_behind_a_sync_that_is_being_sent),
+        cmocka_unit_test(test_R6_flush_behind_a_return_that_is_being_sent),
         cmocka_unit_test(test_R7_dead_client_first_in_the_queue),
         cmocka_unit_test(test_R7_dead_client_only_reason_for_a_flush),
         cmocka_unit_test(test_R7_flushed_client_dies),

@@ -254,6 +254,29 @@ static void test_one_flush_for_all(void **state)
     cast_close(&c);
 }
 
+/* ... and so is a writer whose page others ask for as well while it is being flushed.  */
+static void test_one_flush_for_all_who_ask(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 4, 4, 0);
+    put(c.objects[0], 0, 50);
+    sk_hold(c.objects[0], SK_HOLD_LOCK);
+    ask(c.objects[1], 0, RW);
+    held(c.objects[0], 1);
+    ask(c.objects[2], 0, RW);
+    ask(c.objects[3], 0, VM_PROT_READ);
+    fence_by_refusal(&c, c.objects[3]);
+    assert_int_equal(sk_pending(c.objects[0]), 1);
+    sk_release_all(c.objects[0]);
+    world_wait_access(&c.world, 0, 3, 1);
+    assert_int_equal(kernel_byte(c.objects[3], 0), 50);
+    world_settle(&c.world);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(sk_count(c.objects[i], SK_LOCK_REQUEST), 1);
+    cast_close(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_readers_together_writer_apart),
         cmocka_unit_test(test_data_pass_before_the_disk),
         cmocka_unit_test(test_one_flush_for_all),
+        cmocka_unit_test(test_one_flush_for_all_who_ask),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
