@@ -269,7 +269,7 @@ static void test_one_flush_for_all_who_ask(void **state)
     fence_by_refusal(&c, c.objects[3]);
     assert_int_equal(sk_pending(c.objects[0]), 1);
     sk_release_all(c.objects[0]);
-    world_wait_access(&c.world, 0, 3, 1);
+    wait_page(c.objects[3], 0, SK_WANT_PRESENT);
     assert_int_equal(kernel_byte(c.objects[3], 0), 50);
     world_settle(&c.world);
     for (int i = 0; i < 3; i++)
