@@ -336,6 +336,8 @@ static void wait_crossing(int state)
 {
     while (atomic_load(&crossing) < state && !each_over())
         sched_yield();
+    /* (A case that is over stops here; a thread of the library's goes on.)  */
+    each_point();
 }
 
 int __real_pager_is_dead_name(const mach_msg_header_t *message, mach_port_t *name);

@@ -61,6 +61,27 @@ static void test_R2_synced_version_under_way_is_superseded(void **state)
     cast_close(&c);
 }
 
+/* The same for what a writer returns that is to become a reader: it has not said yet that it is one.  */
+static void test_R2_downgraded_version_waits_for_the_completion(void **state)
+{
+    (void) state;
+    struct cast c;
+    cast_open(&c, 2, 4, 0);
+    sk_object *a = c.objects[0], *b = c.objects[1];
+    put(a, 0, 25);
+    sk_hold(a, SK_HOLD_COMPLETED);
+    ask(b, 0, VM_PROT_READ);
+    held(a, 1);
+    world_settle(&c.world);
+    assert_int_equal(store_byte(&c.world, 0), 25);
+    assert_int_equal(state_of(b, 0), SK_PAGE_REQUESTED);
+    assert_int_equal(access_of(&c, 0, 1), 0);
+    sk_release_all(a);
+    wait_page(b, 0, SK_WANT_READABLE);
+    assert_int_equal(kernel_byte(b, 0), 25);
+    cast_close(&c);
+}
+
 /* ---- R3 ---- */
 
 /* An unlock that crosses our flush of the page is answered by the flush.  */
@@ -285,6 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_R2_synced_version_is_not_handed_on),
         cmocka_unit_test(test_R2_synced_version_under_way_is_superseded),
+        cmocka_unit_test(test_R2_downgraded_version_waits_for_the_completion),
         cmocka_unit_test(test_R3_flush_answers_the_unlock_that_crossed_it),
         cmocka_unit_test(test_R3_unlock_behind_the_completion_is_harmless),
         cmocka_unit_test(test_R3_unlock_behind_the_next_request_is_no_request),

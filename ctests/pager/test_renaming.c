@@ -21,6 +21,8 @@ static void wait_until(int state)
 {
     while (atomic_load(&renaming) < state && !each_over())
         sched_yield();
+    /* (A case that is over stops here; a thread of the library's goes on.)  */
+    each_point();
 }
 
 /* (Only a turn is waited for so long.)  */
