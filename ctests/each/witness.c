@@ -105,6 +105,21 @@ void witness_check(struct user_pager_info *store)
     pthread_mutex_unlock(&lock);
 }
 
+/* What failed writes said: a client that asks for such a page may be told.  */
+enum { WRITE_CODES = 8 };
+static int write_codes[WRITE_CODES];
+static int write_code_count;
+
+static bool store_said(int code)
+{
+    pthread_mutex_lock(&lock);
+    bool said = false;
+    for (int i = 0; i < write_code_count; i++)
+        said |= write_codes[i] == code;
+    pthread_mutex_unlock(&lock);
+    return said;
+}
+
 void each_wrote(struct user_pager_info *store, vm_offset_t offset, const void *data, int error)
 {
     if (!each_on || error == 0)
@@ -116,6 +131,8 @@ void each_wrote(struct user_pager_info *store, vm_offset_t offset, const void *d
     struct record *record = find(store);
     if (record)
         record->has_failed = true;
+    if (write_code_count < WRITE_CODES)
+        write_codes[write_code_count++] = error;
     pthread_mutex_unlock(&lock);
 }
 
@@ -258,7 +275,8 @@ kern_return_t __real_pager_control_memory_object_data_error(mach_port_t, vm_offs
 kern_return_t __wrap_pager_control_memory_object_data_error(mach_port_t, vm_offset_t, vm_size_t, kern_return_t);
 kern_return_t __wrap_pager_control_memory_object_data_error(mach_port_t control, vm_offset_t offset, vm_size_t size, kern_return_t error)
 {
-    if (each_on && !each_note(ANSWER_ERROR, error) && error != platform_ENOMEM && error != platform_EIO && each_usual)
+    if (each_on && !each_note(ANSWER_ERROR, error) && error != platform_ENOMEM && error != platform_EIO && each_usual
+        && !store_said(error))
         each_fail("data_error with code %d, which is nobody's", error);
     return __real_pager_control_memory_object_data_error(control, offset, size, error);
 }

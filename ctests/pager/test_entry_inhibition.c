@@ -106,8 +106,8 @@ static void test_inhibit_while_a_callback_shuts_down(void **state)
 
 /* New workers, while this is set, begin only when the test lets them; or so many can be made yet.  */
 static atomic_int new_workers_wait, late_workers, workers_left = INT_MAX;
-/* Threads made, and markers sent (Inhibition.swift), since the test looked.  */
-static atomic_int workers_made, markers_sent;
+/* Threads made, or not, and markers sent (Inhibition.swift), since the test looked.  */
+static atomic_int workers_made, workers_refused, markers_sent;
 
 struct late { void (*entry)(void *); void *argument; };
 
@@ -125,8 +125,10 @@ int __real_platform_thread_start(void (*entry)(void *), void *argument);
 int __wrap_platform_thread_start(void (*entry)(void *), void *argument);
 int __wrap_platform_thread_start(void (*entry)(void *), void *argument)
 {
-    if (atomic_load(&workers_left) <= 0 && !each_over())
+    if (atomic_load(&workers_left) <= 0 && !each_over()) {
+        atomic_fetch_add(&workers_refused, 1);
         return EAGAIN;
+    }
     atomic_fetch_sub(&workers_left, 1);
     struct late *late = malloc(sizeof *late);
     *late = (struct late) { entry, argument };
@@ -387,8 +389,9 @@ static void test_stop_while_a_callback_waits(void **state)
 }
 
 /* The same where the callback is one that no worker was free for: what is left is done in the thread that stops, when the workers have ended, and what
-   it waits for is received nevertheless.  */
-static void stop_while_left_work_waits(void (*hook)(struct user_pager_info *, enum call, vm_offset_t), unsigned hold, unsigned char expected)
+   it waits for is received nevertheless. IS_LATE: the thread that is to receive it can only be made later.  */
+static void stop_while_left_work_waits(void (*hook)(struct user_pager_info *, enum call, vm_offset_t), unsigned hold, unsigned char expected,
+                                       int is_late)
 {
     struct world world, second, third;
     world_open(&world, 8, 0);
@@ -411,7 +414,12 @@ static void stop_while_left_work_waits(void (*hook)(struct user_pager_info *, en
     assert_int_equal(sk_request(object, 0, VM_PROT_READ), 0);
     while (hostmach_message_count() > 0)
         sched_yield();
+    atomic_store(&workers_refused, 0);
+    atomic_store(&workers_left, is_late ? 0 : INT_MAX);
     store_open_gate(&third, CALL_READ);
+    while (is_late && atomic_load(&workers_refused) == 0)
+        sched_yield();
+    atomic_store(&workers_left, INT_MAX);
     assert_int_equal(sk_wait_pending(held, 1, 0), 0);
     assert_false(task_done(&task));
     sk_release_all(held);
@@ -429,13 +437,25 @@ static void stop_while_left_work_waits(void (*hook)(struct user_pager_info *, en
 static void test_stop_while_left_work_waits_in_sync(void **state)
 {
     (void) state;
-    stop_while_left_work_waits(hook_syncs, SK_HOLD_LOCK, 99);
+    stop_while_left_work_waits(hook_syncs, SK_HOLD_LOCK, 99, 0);
 }
 
 static void test_stop_while_left_work_waits_for_attributes(void **state)
 {
     (void) state;
-    stop_while_left_work_waits(hook_changes, SK_HOLD_ATTRIBUTES, 3);
+    stop_while_left_work_waits(hook_changes, SK_HOLD_ATTRIBUTES, 3, 0);
+}
+
+static void test_stop_while_left_work_waits_and_no_thread_can_be_made(void **state)
+{
+    (void) state;
+    stop_while_left_work_waits(hook_syncs, SK_HOLD_LOCK, 99, 1);
+}
+
+static void test_stop_while_left_work_waits_for_attributes_and_no_thread_can_be_made(void **state)
+{
+    (void) state;
+    stop_while_left_work_waits(hook_changes, SK_HOLD_ATTRIBUTES, 3, 1);
 }
 
 int main(void)
@@ -456,6 +476,8 @@ int main(void)
         cmocka_unit_test(test_stop_while_a_callback_waits),
         cmocka_unit_test(test_stop_while_left_work_waits_in_sync),
         cmocka_unit_test(test_stop_while_left_work_waits_for_attributes),
+        cmocka_unit_test(test_stop_while_left_work_waits_and_no_thread_can_be_made),
+        cmocka_unit_test(test_stop_while_left_work_waits_for_attributes_and_no_thread_can_be_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -124,14 +124,20 @@ extension UnsafeMutablePointer where Pointee == Pool {
         locked.pointee.waiting += 1
         if locked.pointee.inhibition == .begun { pointee.parking.wakeAll() }
         // Work may have been left because there could be no more workers; now there can, and this wait may be for it. Or they have all ended (`stop`).
-        let isNeeded = !locked.pointee.work.isEmpty || locked.pointee.isEnding && pointee.receivers.load(ordering: .acquiring) == 0
-        let mustHelp = isNeeded && hasRoomLocked
+        let isOnlyOne = locked.pointee.isEnding && pointee.receivers.load(ordering: .acquiring) == 0
+        let mustHelp = (isOnlyOne || !locked.pointee.work.isEmpty) && hasRoomLocked
         if mustHelp { locked.pointee.threads += 1 }
         let mustMark = mustHelp && locked.pointee.inhibition == .begun
         pointee.monitor.unlock()
         if mustHelp {
             pointee.receivers.wrappingAdd(1, ordering: .acquiringAndReleasing)
-            if startThread() {
+            var isStarted = startThread()
+            // Where nobody else receives what this waits for, it waits for the memory, too.
+            while !isStarted && isOnlyOne {
+                platform_pause_ms(UInt32(PoolPointer.markerInterval_ms))
+                isStarted = startThread()
+            }
+            if isStarted {
                 if mustMark { sendMarker() }
             } else {
                 pointee.receivers.wrappingSubtract(1, ordering: .acquiringAndReleasing)
