@@ -29,7 +29,7 @@ extension Configuration {
         + both("1 client, everything, threads overtake", overtaking(everything(1)), (154930, 842541), (156905, 840276))
         + both("1 client, everything", everything(1), (24437, 119632), (24045, 115577))
 
-    /// With PROTOCOL_TESTS_DEEP=1 as well: eight minutes and 6 GB more.
+    /// With PROTOCOL_TESTS_DEEP=1 as well (README.md says how long that takes).
     static let deep: [Configuration] = both("3 clients, deaths and a user's call", deathsAndCalls(3), (12876583, 92529052),
                                             (37033646, 280494275))
         + both("2 clients, deaths and failures, threads overtake", overtaking(deathsAndFailures(2)), (5477770, 36873397), (4408001, 30648693))
